@@ -1,0 +1,1 @@
+"""Who is who: SPIFFE ids, keys, certificates, signed statements, join tokens."""
