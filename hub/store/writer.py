@@ -69,7 +69,7 @@ class Transaction:
         """Append an event to the log: public facts, and a salted commitment to a private payload if there is one."""
         salt = secrets.token_bytes(32)
         entry = LogEntry(
-            kind, self.now, facts, commit(payload, salt) if payload is not None else None
+            kind, self.at, facts, commit(payload, salt) if payload is not None else None
         ).encode()
         leaf = Leaf(self._size + len(self.leaves), entry, salt)
         self.leaves.append(leaf)
