@@ -7,10 +7,11 @@ node can stand in for the hub; which is why no further look at the hub's SPIFFE 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import grpc
 import grpc.aio
@@ -73,7 +74,9 @@ def as_liaison(error: grpc.aio.AioRpcError) -> LiaisonError:
     Codes that this version does not know become INTERNAL. What the hub says is shown to people, so it is cut to
     printable characters and a sane length.
     """
-    named = next((value for key, value in error.trailing_metadata() or () if key == CODE_KEY), None)
+    # The published stubs describe the synchronous API's metadata; grpc.aio gives pairs.
+    metadata = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    named = next((value for key, value in metadata if key == CODE_KEY), None)
     detail = "".join(sign for sign in error.details() or "" if sign.isprintable())[:_LONGEST_DETAIL]
     if named is None:
         code = _WITHOUT_CODE.get(error.code(), Code.INTERNAL)

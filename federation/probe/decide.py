@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date, datetime
+from functools import lru_cache
 
 from federation.errors import Code, LiaisonError
 from federation.identity.node import PolicyStatement
@@ -16,7 +17,7 @@ from federation.identity.statement import SignedStatement
 from federation.policy.compiled import PolicySet, Sourced
 from federation.policy.facts import RequestFacts
 from federation.policy.load import digest, load_agency, load_region, load_statute
-from federation.policy.model import AgencyPolicy
+from federation.policy.model import AgencyPolicy, RegionPolicy, StatutePack
 from federation.probe.request import ProbeRequest
 
 POLICY_LIMIT = 4 << 20
@@ -49,10 +50,12 @@ def facts_of(
 
 def source_policy(text: bytes, agency: str) -> Sourced[AgencyPolicy]:
     """An agency's policy from its exact text. Raises LiaisonError(POLICY_INVALID), also if it names another agency."""
-    policy = load_agency(text)
-    if policy.agency != agency:
-        raise LiaisonError(Code.POLICY_INVALID, f"It is the policy of {policy.agency}, not of {agency}.")
-    return Sourced(policy, digest(text))
+    sourced = _agency(text)
+    if sourced.policy.agency != agency:
+        raise LiaisonError(
+            Code.POLICY_INVALID, f"It is the policy of {sourced.policy.agency}, not of {agency}."
+        )
+    return sourced
 
 
 def open_policy(
@@ -83,14 +86,25 @@ def policy_set(
 
     Raises LiaisonError(POLICY_INVALID) when the bundle's own files do not parse or are of another region.
     """
-    region_text = bundle.policy.encode()
-    region = load_region(region_text)
-    if region.region != bundle.region:
+    region, statutes = _regional(bundle.region, bundle.policy, bundle.statutes)
+    return PolicySet(region, statutes, requester, beneficiary, owner)
+
+
+@lru_cache(maxsize=256)
+def _agency(text: bytes) -> Sourced[AgencyPolicy]:
+    return Sourced(load_agency(text), digest(text))
+
+
+@lru_cache(maxsize=4)
+def _regional(
+    name: str, policy: str, packs: tuple[str, ...]
+) -> tuple[Sourced[RegionPolicy], tuple[Sourced[StatutePack], ...]]:
+    """The region's files, parsed once for all decisions under one bundle."""
+    region = load_region(policy.encode())
+    if region.region != name:
         raise LiaisonError(Code.POLICY_INVALID, "The region's policy is that of another region.")
-    statutes = tuple(
-        Sourced(load_statute(text), digest(text)) for text in (pack.encode() for pack in bundle.statutes)
-    )
-    return PolicySet(Sourced(region, digest(region_text)), statutes, requester, beneficiary, owner)
+    statutes = tuple(Sourced(load_statute(pack.encode()), digest(pack.encode())) for pack in packs)
+    return Sourced(region, digest(policy.encode())), statutes
 
 
 def _day(text: str | None) -> date | None:
