@@ -177,7 +177,7 @@ def test_no_changed_byte_of_a_note_goes_unseen() -> None:
             refused(whole[:at] + bytes([whole[at] ^ mask]) + whole[at + 1 :])
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode(errors="replace")))
 def test_reading_anything_ends_in_a_note_or_in_an_error_of_the_catalogue(data: bytes) -> None:
     for candidate in (data, TEXT.encode() + b"\n" + data, data + PETER_LINE.encode()):
