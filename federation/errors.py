@@ -84,6 +84,8 @@ class Code(str, Enum):
     GALLERY_BUSY = "gallery-busy"
     GALLERY_DAMAGED = "gallery-damaged"
     GALLERY_ABSENT = "gallery-absent"
+    INDEX_UNAVAILABLE = "index-unavailable"
+    STORAGE_FAILED = "storage-failed"
     # 70: ours
     INTERNAL = "internal"
 
@@ -285,6 +287,13 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.GALLERY_ABSENT: Entry(
         "FAILED_PRECONDITION", 65, "This node has no gallery of that name.", "Declare it in the agency's policy file.",
+    ),
+    Code.INDEX_UNAVAILABLE: Entry(
+        "UNAVAILABLE", 66, "The gallery's Milvus does not answer.", "Check that it is running and that milvus_uri is right; the records are safe.",
+    ),
+    Code.STORAGE_FAILED: Entry(
+        "UNAVAILABLE", 67, "The disk cannot be written or read.",
+        "Check its free space and permissions, and run the same again: what was acknowledged is safe.",
     ),
     Code.INTERNAL: Entry(
         "INTERNAL", 70, "Something went wrong inside Liaison.", "Try again; if it happens twice, report it with the log's lines.",
