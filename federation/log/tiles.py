@@ -116,12 +116,13 @@ class TileReader:
         Raises:
             LiaisonError: FILE_MISSING if there is none.
         """
+        path = self._directory / CHECKPOINT_FILE
         try:
-            return (self._directory / CHECKPOINT_FILE).read_bytes()
+            if path.is_file():
+                return path.read_bytes()
         except OSError:
-            raise LiaisonError(
-                Code.FILE_MISSING, "The folder has no checkpoint, so it is no exported log."
-            ) from None
+            pass  # what cannot be read is as good as absent
+        raise LiaisonError(Code.FILE_MISSING, "The folder has no checkpoint, so it is no exported log.")
 
     def read_node(self, level: int, index: int) -> bytes:
         """Give the hash of a complete subtree; see `NodeReader`.
@@ -163,15 +164,11 @@ class TileReader:
         """Read a tile, or its widest partial form while it is not full, or nothing."""
         full = self._directory / path
         try:
-            partial = full.with_name(f"{full.name}.p")
-            widths = (
-                [int(file.name) for file in partial.iterdir() if file.name.isdecimal()]
-                if partial.is_dir()
-                else []
-            )
-            if full.is_file() or not widths:
+            if full.is_file():
                 return full.read_bytes()
-            return (partial / str(max(widths))).read_bytes()
+            partial = full.with_name(f"{full.name}.p").glob("[0-9]*")
+            files = [file for file in partial if file.name.isdecimal() and file.is_file()]
+            return max(files, key=lambda file: int(file.name)).read_bytes() if files else b""
         except OSError:
             return b""
 

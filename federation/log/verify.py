@@ -90,12 +90,13 @@ def verify_directory(
     """
     note = TileReader(directory).checkpoint_note()
     origin = log_key.name if origin is None else origin
-    needed = len(witness_keys) if threshold is None else threshold
+    keys = list(dict.fromkeys(witness_keys))
+    needed = len(keys) if threshold is None else threshold
     problems: list[str] = []
     claimed = _claimed_checkpoint(note, origin, log_key, problems)
     if claimed is None:
         return Report(origin, 0, "", (), {}, tuple(problems))
-    witnesses = _witnesses(note, witness_keys, needed, problems)
+    witnesses = _witnesses(note, keys, needed, problems)
 
     tree = _Recomputed(directory, claimed.size, problems)
     found = root(tree.size, tree.read_node)
@@ -170,7 +171,7 @@ def _witnesses(
 ) -> tuple[tuple[str, int], ...]:
     """Count the witnesses one by one, so that the bad cosignature of one does not hide those of the others."""
     found: list[tuple[str, int]] = []
-    for key in dict.fromkeys(keys):
+    for key in keys:
         try:
             found.extend(verify_cosignatures(note, [key]))
         except LiaisonError as error:
@@ -194,9 +195,16 @@ def _check_files(directory: Path, tree: _Recomputed, problems: list[str]) -> Non
         shown = name if name.isprintable() else ascii(name)
         if expected is None:
             problems.append(f"{shown} is not part of a log of {tree.size} entries.")
-        elif not file.is_file() or file.read_bytes() != expected:
+        elif not _holds(file, expected):
             problems.append(f"{shown} does not agree with the entries.")
     problems.extend(f"{name} is missing." for name in sorted(missing))
+
+
+def _holds(file: Path, expected: bytes) -> bool:
+    try:
+        return file.is_file() and file.read_bytes() == expected
+    except OSError:
+        return False
 
 
 def _expected(name: str, tree: _Recomputed) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -174,6 +175,31 @@ def test_a_checkpoint_that_claims_a_huge_log_is_refused_quickly(make_log: MakeLo
     path = tmp_path / "checkpoint"
     path.write_bytes(path.read_bytes().replace(b"\n10\n", b"\n9223372036854775807\n"))
     assert not report_of(tmp_path, log).verified
+
+
+def test_a_pipe_in_place_of_a_file_does_not_hang_the_verifier(make_log: MakeLog, tmp_path: Path) -> None:
+    log = make_log(300)
+    log.export(tmp_path)
+    for name in ("tile/entries/001.p/44", "tile/0/000", "checkpoint"):
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+        if name == "checkpoint":
+            with pytest.raises(LiaisonError):
+                report_of(tmp_path, log)
+        else:
+            assert not report_of(tmp_path, log).verified
+        (tmp_path / name).unlink()
+        (tmp_path / name).write_bytes(data)
+
+
+def test_a_witness_that_is_named_twice_is_needed_once(make_log: MakeLog, tmp_path: Path) -> None:
+    log = make_log(10)
+    log.export(tmp_path)
+    assert verify_directory(tmp_path, log.key, witness_keys=log.witness_keys * 2).verified
+    assert not verify_directory(
+        tmp_path, log.key, witness_keys=log.witness_keys[:1] * 2, threshold=2
+    ).verified
 
 
 def test_too_few_witnesses_are_a_problem(make_log: MakeLog, tmp_path: Path) -> None:
