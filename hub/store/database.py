@@ -22,7 +22,8 @@ def database_url(home: Path) -> str:
 
 def open_database(url: str) -> Engine:
     """An engine on the database at `url`. Every commit is on the disk before it is acknowledged."""
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    # An error's text must never show what was being stored.
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin)
@@ -33,7 +34,8 @@ def migrate(engine: Engine) -> None:
     """Bring the schema to its newest revision. Raises LiaisonError(INTERNAL) when it is newer than this program."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    with engine.connect() as connection:
+    # Immediate, so that of two processes that start at once the second finds the work done.
+    with engine.connect().execution_options(immediate=True) as connection:
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")

@@ -10,9 +10,6 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-# SQLite counts rows with INTEGER keys only; PostgreSQL needs the wider type.
-_Big = BigInteger().with_variant(BigInteger(), "postgresql")
-
 
 class Base(DeclarativeBase):
     """The base of the hub's tables, with constraint names that migrations can refer to."""
@@ -95,7 +92,7 @@ class RequestRow(Base):
     ciphertext: Mapped[bytes | None]
     accepted_at: Mapped[str]
     deadline: Mapped[str]
-    log_index: Mapped[int] = mapped_column(_Big)
+    log_index: Mapped[int] = mapped_column(BigInteger)
     receipt: Mapped[bytes]
 
 
@@ -130,7 +127,7 @@ class LeafRow(Base):
     """A leaf of the log: the entry's bytes. Rows are only ever added."""
 
     __tablename__ = "log_leaf"
-    index: Mapped[int] = mapped_column(_Big, primary_key=True, autoincrement=False)
+    index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     type: Mapped[str]
     entry: Mapped[bytes]
 
@@ -140,7 +137,7 @@ class HashRow(Base):
 
     __tablename__ = "log_node"
     level: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    index: Mapped[int] = mapped_column(_Big, primary_key=True, autoincrement=False)
+    index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     hash: Mapped[bytes]
 
 
@@ -148,7 +145,7 @@ class PayloadRow(Base):
     """What a leaf commits to, and the salt: erased when its time is over, without breaking the tree."""
 
     __tablename__ = "log_payload"
-    index: Mapped[int] = mapped_column(_Big, primary_key=True, autoincrement=False)
+    index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     salt: Mapped[bytes]
     payload: Mapped[bytes]
 
@@ -157,7 +154,7 @@ class CheckpointRow(Base):
     """A signed checkpoint (C2SP note) of the tree at a size."""
 
     __tablename__ = "checkpoint"
-    size: Mapped[int] = mapped_column(_Big, primary_key=True, autoincrement=False)
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     note: Mapped[bytes]
 
 
@@ -165,6 +162,6 @@ class CosignatureRow(Base):
     """A witness's cosignature line on a checkpoint."""
 
     __tablename__ = "cosignature"
-    size: Mapped[int] = mapped_column(_Big, primary_key=True, autoincrement=False)
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     witness: Mapped[str] = mapped_column(primary_key=True)
     line: Mapped[bytes]
