@@ -1,0 +1,24 @@
+"""Logged before searched, as the requester checks it: the request is in the log that this node has followed so far."""
+
+from __future__ import annotations
+
+from agency_node.desk.submit import verify_entry
+from agency_node.link.witness import LogWitness
+from federation.identity.statement import SignedStatement
+from federation.log import Checkpoint
+from federation.probe.answer import SubmissionReceipt
+from protos.liaison.v1 import broker_pb2
+
+
+async def prove(
+    proof: broker_pb2.LogProof, submission: SubmissionReceipt, statement: SignedStatement, witness: LogWitness
+) -> Checkpoint:
+    """Check that the hub's log has this request, in a checkpoint consistent with the last one that this node saw.
+
+    Raises LiaisonError(CHECKPOINT_INVALID, CHECKPOINT_INCONSISTENT or PROOF_INVALID); two checkpoints that
+    contradict each other are kept as evidence.
+    """
+    verify_entry(proof, submission, statement)
+    checkpoint = await witness.see(proof.checkpoint)
+    witness.check_inclusion(proof.entry, proof.index, checkpoint, list(proof.inclusion))
+    return checkpoint
