@@ -13,14 +13,14 @@ import asyncio
 import queue
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -47,11 +47,13 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A leaf that this transaction appends."""
+    """A leaf that this transaction appends, with what its entry commits to."""
 
     index: int
+    type: EntryType
     entry: bytes
     salt: bytes
+    payload: bytes | None
 
 
 class Transaction:
@@ -71,11 +73,8 @@ class Transaction:
         entry = LogEntry(
             kind, self.at, facts, commit(payload, salt) if payload is not None else None
         ).encode()
-        leaf = Leaf(self._size + len(self.leaves), entry, salt)
+        leaf = Leaf(self._size + len(self.leaves), kind, entry, salt, payload)
         self.leaves.append(leaf)
-        self.session.add(LeafRow(index=leaf.index, type=kind.value, entry=entry))
-        if payload is not None:
-            self.session.add(PayloadRow(index=leaf.index, salt=salt, payload=payload))
         return leaf
 
 
@@ -163,10 +162,10 @@ class Writer:
             return
         size = transaction.leaves[0].index
         hashes = [leaf_hash(leaf.entry) for leaf in transaction.leaves]
-        fresh: dict[tuple[int, int], bytes] = {}
-        for level, index, value in append_nodes(size, hashes, log.node):
-            fresh[level, index] = value
-            transaction.session.add(HashRow(level=level, index=index, hash=value))
+        fresh = {(level, index): value for level, index, value in append_nodes(size, hashes, log.node)}
+        _insert_leaves(transaction.session, transaction.leaves)
+        rows = [{"level": level, "index": index, "hash": value} for (level, index), value in fresh.items()]
+        transaction.session.execute(insert(HashRow), rows)
 
         def read(level: int, index: int) -> bytes:
             return fresh.get((level, index)) or log.node(level, index)
@@ -174,6 +173,15 @@ class Writer:
         grown = size + len(hashes)
         checkpoint = Checkpoint(self._signer.name, grown, root(grown, read))
         transaction.session.add(CheckpointRow(size=grown, note=sign_checkpoint(checkpoint, self._signer)))
+
+
+def _insert_leaves(session: Session, leaves: Sequence[Leaf]) -> None:
+    rows = [{"index": leaf.index, "type": leaf.type.value, "entry": leaf.entry} for leaf in leaves]
+    session.execute(insert(LeafRow), rows)
+    private = [leaf for leaf in leaves if leaf.payload is not None]
+    if private:
+        payloads = [{"index": leaf.index, "salt": leaf.salt, "payload": leaf.payload} for leaf in private]
+        session.execute(insert(PayloadRow), payloads)
 
 
 def _attempt(job: Job[Any], transaction: Transaction) -> tuple[Any, BaseException | None]:
