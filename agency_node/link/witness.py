@@ -1,0 +1,127 @@
+"""Watching the log: every checkpoint that this node sees must continue the last one, whoever shows it.
+
+A checkpoint that contradicts the last one is refused, both are kept as evidence, and nothing is served until an
+operator has acknowledged it: the log is the only thing that keeps searches from being made off the books.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+import structlog
+
+from agency_node.link.store import NodeStore
+from federation.errors import Code, LiaisonError
+from federation.identity.region import Trust
+from federation.log.checkpoint import Checkpoint, cosign, open_checkpoint
+from federation.log.note import NoteSigner, parse_vkey
+from federation.log.trusted import TrustedLog
+
+# (smaller size, larger size) → the hashes of the consistency proof
+FetchProof = Callable[[int, int], Awaitable[Sequence[bytes]]]
+
+# What a hub answers that does not have the entries (any more); every other error says nothing about the log.
+_CANNOT_PROVE = frozenset({Code.REQUEST_INVALID, Code.REQUEST_UNKNOWN, Code.PROOF_INVALID})
+
+_log = structlog.get_logger("agency_node.link")
+
+
+class LogWitness:
+    """The log as this node knows it: state on disk first, then believed.
+
+    Which log that is, the coordinator's bundle says. `fetch` asks the hub for a consistency proof; what it returns is verified, never believed.
+    """
+
+    def __init__(
+        self,
+        store: NodeStore,
+        trust: Callable[[], Trust],
+        signer: NoteSigner,
+        fetch: FetchProof,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._trust = trust
+        self._signer = signer
+        self._fetch = fetch
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._origin, self._vkey, self._log = self._named_by_bundle()
+
+    @property
+    def size(self) -> int | None:
+        """The size of the last checkpoint, or None before the first."""
+        return self._log.last.size if self._log.last else None
+
+    async def see(self, note: bytes) -> Checkpoint:
+        """Accept a checkpoint, as the newest or as one that came before it.
+
+        Raises LiaisonError(CHECKPOINT_INVALID or CHECKPOINT_INCONSISTENT), also while evidence of an earlier
+        contradiction waits for the operator, and HUB_UNREACHABLE when the proof cannot be fetched.
+        """
+        async with self._one_at_a_time:
+            if self._store.evidence():
+                raise LiaisonError(Code.CHECKPOINT_INCONSISTENT, "Evidence of it waits for the operator.")
+            if self._vkey != self._trust().bundle.log_vkey:
+                self._origin, self._vkey, self._log = self._named_by_bundle()
+            shown = open_checkpoint(note, self._origin, parse_vkey(self._vkey))
+            known = self._log.last
+            if known == shown:
+                return shown
+            try:
+                return await self._take(note, shown, known)
+            except LiaisonError as error:
+                if error.code is Code.CHECKPOINT_INCONSISTENT:
+                    self._condemn(note)
+                raise
+
+    async def cosign(self, note: bytes) -> tuple[int, bytes]:
+        """Accept a checkpoint and cosign it: its size and the C2SP cosignature line."""
+        checkpoint = await self.see(note)
+        return checkpoint.size, cosign(note, self._signer, int(self._clock().timestamp()))
+
+    def check_inclusion(
+        self, entry: bytes, index: int, checkpoint: Checkpoint, proof: Sequence[bytes]
+    ) -> None:
+        """Check that an entry is in the log of a checkpoint that `see` returned. Raises PROOF_INVALID."""
+        self._log.check_inclusion(entry, index, checkpoint, proof)
+
+    async def _take(self, note: bytes, shown: Checkpoint, known: Checkpoint | None) -> Checkpoint:
+        if known is not None and shown.size < known.size:
+            return self._log.accept_older(note, await self._proof(shown.size, known.size))
+        proof = await self._proof(known.size, shown.size) if known is not None else []
+        # The disk first: what was not kept before a crash must not have been believed.
+        newer = TrustedLog.from_json(self._log.to_json())
+        checkpoint = newer.update(note, proof)
+        self._store.keep_log_state(self._vkey, newer.to_json())
+        self._log = newer
+        return checkpoint
+
+    async def _proof(self, first: int, second: int) -> Sequence[bytes]:
+        # There is nothing to prove from an empty log or between equals, and a hub may say so with an error.
+        if first in (0, second):
+            return []
+        try:
+            return await self._fetch(first, second)
+        except LiaisonError as error:
+            if error.code in _CANNOT_PROVE:
+                raise LiaisonError(
+                    Code.CHECKPOINT_INCONSISTENT,
+                    f"The hub cannot prove that {first} entries became {second}.",
+                ) from error
+            raise
+
+    def _named_by_bundle(self) -> tuple[str, str, TrustedLog]:
+        """The log that the coordinator's bundle names, as far as this node has seen it."""
+        bundle = self._trust().bundle
+        state = self._store.log_state(bundle.log_vkey)
+        fresh = TrustedLog(bundle.log_origin, parse_vkey(bundle.log_vkey))
+        return bundle.log_origin, bundle.log_vkey, fresh if state is None else TrustedLog.from_json(state)
+
+    def _condemn(self, refused: bytes) -> None:
+        known = self._log.last_note
+        assert known is not None  # before the first checkpoint there is nothing to contradict
+        self._store.keep_evidence(known, refused, self._clock())
+        _log.critical("checkpoint refused: the log contradicts itself; both notes are kept in node.db")
