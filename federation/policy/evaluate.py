@@ -141,7 +141,7 @@ class _Evaluation:
             for rule in file.compiled.refuse:
                 if self._matches_for(rule, self._request.askers):
                     ref = RuleRef(rule.source, rule.id, rule.effect)
-                    grounds.append(Ground(ref, f"{_named(ref)} refuses it: {rule.says}"))
+                    grounds.append(Ground(ref, f"{_named(ref)} says: {rule.says}"))
         return grounds
 
     def _allowed(self) -> tuple[list[CompiledRule], list[Ground]]:
@@ -262,7 +262,7 @@ class _Evaluation:
 
     def _deny(self, grounds: Sequence[Ground], missing: tuple[str, ...] = ()) -> Decision:
         rules = {ground.rule for ground in grounds}
-        return self._answer(Outcome.DENY, rules, missing, NO_OBLIGATIONS, f"Refused. {min(grounds).sentence}")
+        return self._answer(Outcome.DENY, rules, missing, NO_OBLIGATIONS, f"Refused: {min(grounds).sentence}")
 
     def _answer(
         self,
@@ -287,7 +287,7 @@ class _Evaluation:
 
 def _named(rule: RuleRef) -> str:
     source = "the region" if rule.source == REGION else rule.source
-    return source.capitalize() if rule.id == "require" else f"Rule {rule.id} of {source}"
+    return source if rule.effect == "require" else f"rule {rule.id} of {source}"
 
 
 def _asks(demand: Demand) -> str:

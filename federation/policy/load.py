@@ -86,8 +86,10 @@ def parse(text: str | bytes, model: type[PolicyFile] | None = None) -> Parsed:
     try:
         policy = wanted.model_validate(located.value)
     except ValidationError as error:
-        problems = {_explained(details, wanted, located) for details in error.errors(include_url=False)}
-        return Parsed(None, tuple(sorted(problems, key=lambda p: (p.place, p.sentence))), located)
+        # What is missing comes last: more often than not, a misspelt field explains it.
+        errors = sorted(error.errors(include_url=False), key=lambda details: details["type"] == "missing")
+        problems = dict.fromkeys(_explained(details, wanted, located) for details in errors)
+        return Parsed(None, tuple(problems), located)
     contradictions = tuple(
         sorted(
             (Problem(located.place(path), path, sentence) for path, sentence in _contradictions(policy)),
