@@ -1,4 +1,4 @@
-"""The link: one outbound stream to the hub that brings deliveries down and carries outcomes up, for as long as it takes.
+"""The link: one outbound stream to the hub that brings deliveries down and carries outcomes up.
 
 A broken link loses nothing: outcomes are on the disk before they are sent and are sent again until the hub has settled
 them, and the hub sends again whatever this node has not answered. What was running goes on while the link is away.
@@ -44,6 +44,7 @@ SEARCHES_AT_ONCE = 2
 MOST_WAITING = 32
 STEADY_SECONDS = 10.0
 FAREWELL_SECONDS = 5.0
+LAST_SEARCH_SECONDS = 60.0
 
 _log = structlog.get_logger("agency_node.link")
 
@@ -122,7 +123,7 @@ class Link:
         finally:
             self._outgoing = None
             self._drop_waiting()
-            await channel.close()
+            await channel.close(grace=None)
 
     async def _stream(self, channel: grpc.aio.Channel) -> None:
         outgoing: asyncio.Queue[pb.OpenRequest | None] = asyncio.Queue()
@@ -153,7 +154,7 @@ class Link:
         """Let running searches end, send what came of them, close our side, and read on until the hub closes its."""
         self._drop_waiting()
         if self._running:
-            await asyncio.wait({*self._running})
+            await asyncio.wait({*self._running}, timeout=LAST_SEARCH_SECONDS)
         outgoing.put_nowait(None)
         await asyncio.wait({reading}, timeout=FAREWELL_SECONDS)
 
@@ -221,7 +222,8 @@ class Link:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("delivery not served", delivery=key[0], kind=type(error).__name__)
             code = error.code if isinstance(error, LiaisonError) else Code.INTERNAL
-            self._fail(LiaisonError(code))
+            if code is not Code.REQUEST_INVALID:  # such a delivery has no name to answer under
+                self._fail(LiaisonError(code))
 
     async def _serve(self, delivery: pb.Delivery) -> None:
         task = asyncio.current_task()

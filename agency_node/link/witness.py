@@ -31,7 +31,8 @@ _log = structlog.get_logger("agency_node.link")
 class LogWitness:
     """The log as this node knows it: state on disk first, then believed.
 
-    Which log that is, the coordinator's bundle says. `fetch` asks the hub for a consistency proof; what it returns is verified, never believed.
+    Which log that is, the coordinator's bundle says. `fetch` asks the hub for a consistency proof; what it returns is
+    verified, never believed.
     """
 
     def __init__(
