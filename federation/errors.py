@@ -33,6 +33,7 @@ class Code(str, Enum):
     PROBE_QUALITY = "probe-quality"
     REQUEST_INVALID = "request-invalid"
     MANIFEST_INVALID = "manifest-invalid"
+    ROW_INVALID = "row-invalid"
     IMPORT_INCOMPLETE = "import-incomplete"
     FILE_MISSING = "file-missing"
     CONFIG_INVALID = "config-invalid"
@@ -135,6 +136,10 @@ CATALOGUE: dict[Code, Entry] = {
     Code.MANIFEST_INVALID: Entry(
         "INVALID_ARGUMENT", 13, "The manifest cannot be used.",
         "Correct the line that is named; nothing of this manifest was imported.",
+    ),
+    Code.ROW_INVALID: Entry(
+        "INVALID_ARGUMENT", 13, "A row of the source is not complete or not well formed.",
+        "Correct the row that is named; the others were not affected.",
     ),
     Code.IMPORT_INCOMPLETE: Entry(
         "FAILED_PRECONDITION", 14, "Some rows were skipped; all the others are in the gallery.",

@@ -35,6 +35,7 @@ from agency_node.gallery.model import (
 from agency_node.gallery.records import Records
 from agency_node.gallery.vault import Vault, create_key, read_key
 from federation.errors import Code, LiaisonError
+from federation.policy.model import AgencyPolicy
 
 __all__ = [
     "Counts",
@@ -47,6 +48,7 @@ __all__ = [
     "Match",
     "Standing",
     "create_key",
+    "declared_galleries",
     "open_galleries",
 ]
 
@@ -105,6 +107,15 @@ def open_galleries(
         galleries.close()
         raise
     return galleries
+
+
+def declared_galleries(policy: AgencyPolicy | None) -> dict[str, GalleryDeclaration]:
+    """Return the galleries that an agency's policy declares; none without a policy."""
+    galleries = policy.galleries if policy else {}
+    return {
+        name: GalleryDeclaration(str(gallery.kind), gallery.title, gallery.retention_days)
+        for name, gallery in galleries.items()
+    }
 
 
 class Galleries(Mapping[str, Gallery]):

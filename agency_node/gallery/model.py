@@ -20,8 +20,8 @@ class GalleryDeclaration:
     """What the agency's policy file says about one gallery."""
 
     kind: str
-    title: str
-    retention_days: int | None
+    title: str | None = None
+    retention_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
