@@ -26,6 +26,9 @@ TILE = 640  # side of a tile in pixels
 BATCH = 256  # patches in one call of R-Net or O-Net
 PROPOSALS = 4000  # kept at most after P-Net, the best first
 TIGHT = 512  # a picture up to this side in which no face is found may be a tight crop of one
+DARK = 140  # a picture whose brightest hundredth is below this is lightened if no face is found
+_SHIFTS = np.array([[0, 0], [0.05, 0], [-0.05, 0], [0, 0.05], [0, -0.05]], np.float32)
+_SIZES = (0.9, 1.0, 1.1)
 GREY = 127  # what lies outside the picture; close to zero after scaling
 
 
@@ -62,12 +65,16 @@ class Mtcnn:
     def detect(self, pixels: Pixels) -> list[Face]:
         """Find the faces in a BGR picture (uint8 H×W×3), from left to right."""
         faces = self._cascade(pixels)
-        if faces or max(pixels.shape) > TIGHT:
+        if faces:
             return faces
-        # A crop that ends at the face's edge lacks the surroundings that the networks were trained with.
+        # A dark picture is too flat for the networks, and a crop that ends at the face's edge lacks the
+        # surroundings that they were trained with: look once more with light, and with a margin.
+        light, tight = lightened(pixels), max(pixels.shape) <= TIGHT
+        if not tight:
+            return [] if light is pixels else self._cascade(light)
         margin = max(pixels.shape) // 2
         height, width = pixels.shape[:2]
-        padded = crop(pixels, -margin, -margin, width + margin, height + margin)
+        padded = crop(light, -margin, -margin, width + margin, height + margin)
         return [_shifted(face, -margin) for face in self._cascade(padded)]
 
     def _cascade(self, pixels: Pixels) -> list[Face]:
@@ -113,7 +120,22 @@ class Mtcnn:
         portrait = np.prod(size, axis=1) >= self._tuning.portrait * pixels.shape[0] * pixels.shape[1]
         needed = np.where(portrait, self._tuning.final_in_portrait, self._tuning.final)
         kept = suppress(kept[kept[:, 4] > needed], 0.6, smaller=True)
-        return [_face(row) for row in kept[np.argsort(kept[:, 0], kind="stable")]]
+        return [self._settled(pixels, row) for row in kept[np.argsort(kept[:, 0], kind="stable")]]
+
+    def _settled(self, pixels: Pixels, row: Floats) -> Face:
+        """Average the landmarks over crops around the refined box.
+
+        One crop alone moves them by a pixel or two when the picture is cut or scaled a little, and then the template
+        of the working image is not that of the original: similarity 0.64 in the worst of 29 faces, 0.99 so.
+        """
+        square = squares(row[None, :5])[:, :4]
+        refined = squares(self._outputs(pixels, square)[:, :5])[0, :4]
+        centre, half = (refined[:2] + refined[2:]) / 2, (refined[2] - refined[0]) / 2
+        middles = centre + _SHIFTS * 2 * half
+        around = [np.concatenate([middles - half * by, middles + half * by], axis=1) for by in _SIZES]
+        points = self._outputs(pixels, np.concatenate(around).astype(np.float32))[:, 5:].mean(axis=0)
+        x1, y1, x2, y2, score = (float(value) for value in row[:5])
+        return Face((x1, y1, x2, y2), np.stack([points[:5], points[5:]], axis=1).astype(np.float32), score)
 
     def _outputs(self, pixels: Pixels, boxes: Floats) -> Floats:
         """O-Net on boxes N×4 or more: float32 N×15 (box, score, five x, five y)."""
@@ -127,14 +149,17 @@ class Mtcnn:
         return np.concatenate([moved(whole, offsets), scores[:, 1:], xs, ys], axis=1).astype(np.float32)
 
 
-def _face(row: Floats) -> Face:
-    x1, y1, x2, y2, score = (float(value) for value in row[:5])
-    return Face((x1, y1, x2, y2), np.stack([row[5:10], row[10:15]], axis=1), score)
-
-
 def _shifted(face: Face, by: float) -> Face:
     x1, y1, x2, y2 = face.box
     return Face((x1 + by, y1 + by, x2 + by, y2 + by), face.landmarks + np.float32(by), face.score)
+
+
+def lightened(pixels: Pixels) -> Pixels:
+    """Stretch a picture whose brightest hundredth is dark to the full range; return another as it is."""
+    bright = float(np.percentile(pixels[::4, ::4], 99))
+    if bright >= DARK:
+        return pixels
+    return np.asarray(np.clip(pixels * np.float32(255 / max(bright, 8.0)), 0, 255), np.uint8)
 
 
 def pyramid(pixels: Pixels, smallest: float) -> Iterator[tuple[float, Pixels]]:

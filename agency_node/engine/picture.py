@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import warnings
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from federation.errors import Code, LiaisonError
 Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 40_000_000
+# Python's warning filters belong to the whole process; and one large picture at a time is enough for its memory.
+_ONE_AT_A_TIME = threading.Lock()
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -56,7 +59,7 @@ def open_picture(data: bytes) -> Picture:
 
     Raises IMAGE_TOO_LARGE if the declared size is over 40 megapixels, IMAGE_UNREADABLE for everything else.
     """
-    with warnings.catch_warnings():
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
