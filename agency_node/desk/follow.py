@@ -138,7 +138,7 @@ def _judged(
     receipt = verify_receipt(signed, gallery, asked, trust, at)
     if outcome.status in _BACKED and receipt.outcome != outcome.status.value:
         raise LiaisonError(Code.SIGNATURE_INVALID, "The hub's status is not what the agency signed.")
-    outcome = replace(outcome, receipt=receipt, receipt_digest=signed.digest)
+    outcome = replace(outcome, receipt=receipt, receipt_digest=signed.digest, signed_receipt=delivery.receipt)
     if outcome.status not in (DeliveryState.REFUSED_BY_NODE, DeliveryState.ANSWERED, DeliveryState.FAILED):
         return outcome
     # What the agency signed counts, not the hub's copy of it.

@@ -27,7 +27,8 @@ class GalleryOutcome:
     """One delivery as the requester sees it.
 
     `rules` are those that decided, the deciding one first. `receipt` is the owning agency's receipt once it
-    verified, `receipt_digest` what stands for it elsewhere. `answer` is there only for `answered`.
+    verified, `signed_receipt` the statement as it came, `receipt_digest` what stands for it elsewhere. `answer` is
+    there only for `answered`.
     """
 
     gallery: str
@@ -38,6 +39,7 @@ class GalleryOutcome:
     answer: Answer | None = None
     receipt: Receipt | None = None
     receipt_digest: str | None = None
+    signed_receipt: bytes | None = field(default=None, repr=False)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:

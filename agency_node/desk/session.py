@@ -171,14 +171,8 @@ class Desk:
 
     def _witness(self) -> LogWitness:
         """The log as node.db knows it now: `serve` follows the same log and writes there too."""
-        bundle = self._trust.bundle
         return LogWitness(
-            self._node_store,
-            bundle.log_origin,
-            bundle.log_vkey,
-            self._node.witness,
-            self._consistency,
-            self._clock,
+            self._node_store, lambda: self._trust, self._node.witness, self._consistency, self._clock
         )
 
     async def _consistency(self, first: int, second: int) -> Sequence[bytes]:
@@ -212,7 +206,7 @@ class Desk:
             raise
         submission = verify_submission(response.receipt, request, prepared.digest, self._trust, self._clock())
         async with self._log_turn:
-            await prove(response.proof, submission, prepared.statement, self._witness())
+            await prove(response.proof, submission, prepared, self._witness())
         await asyncio.to_thread(self._store.submitted, request.id, response)
 
     async def _until_settled(self, stored: StoredSearch, on_status: OnStatus | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,10 @@ class Listed:
     case_number: str | None
     purpose: str
     galleries: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a machine."""
+        return {**asdict(self), "state": self.state.value, "galleries": list(self.galleries)}
 
 
 class DeskStore:

@@ -20,7 +20,6 @@ from federation.identity.hybrid import SealingKey
 from federation.identity.keys import Signer
 from federation.identity.region import Trust
 from federation.identity.statement import SignedStatement, sign
-from federation.log import EntryType, open_commitment, parse_entry
 from federation.probe.answer import Cancellation, SubmissionReceipt
 from federation.probe.envelope import seal_probe
 from federation.probe.request import ProbeRequest, Requester
@@ -123,20 +122,6 @@ def verify_submission(
     if named != request.galleries:
         raise LiaisonError(Code.SIGNATURE_INVALID, "The hub's receipt names other galleries than were asked.")
     return submission
-
-
-def verify_entry(
-    proof: broker_pb2.LogProof, submission: SubmissionReceipt, statement: SignedStatement
-) -> None:
-    """Check that the log entry which the hub proves is the one of this request.
-
-    Raises LiaisonError(PROOF_INVALID) when it is an entry of another kind, place or request.
-    """
-    entry = parse_entry(proof.entry)
-    if entry.type is not EntryType.REQUEST or proof.index != submission.log_index:
-        raise LiaisonError(Code.PROOF_INVALID, "The hub proves another entry than that of this request.")
-    if entry.commitment is None or not open_commitment(entry.commitment, statement.payload, proof.salt):
-        raise LiaisonError(Code.PROOF_INVALID, "The entry in the log commits to another request.")
 
 
 def cancellation(request_id: str, reason: str, member: Member, at: datetime) -> bytes:
