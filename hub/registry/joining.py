@@ -158,9 +158,12 @@ def _present_signing_key(
     row.signing_csr, row.fingerprint = application.signing_csr, fingerprint(presented)
 
 
-def confirmed_key(certificate: bytes) -> object:
-    """The public key in a stored signing certificate (DER)."""
-    return parse_certificate(certificate).public_key()
+def confirmed_key(certificate: bytes) -> Ed25519PublicKey:
+    """The public key in a stored signing certificate (DER). Raises LiaisonError(CERTIFICATE_INVALID)."""
+    public = parse_certificate(certificate).public_key()
+    if not isinstance(public, Ed25519PublicKey):
+        raise LiaisonError(Code.CERTIFICATE_INVALID, "It is not the certificate of a signing key.")
+    return public
 
 
 def _register(transaction: Transaction, agency: str, node: str) -> bool:
