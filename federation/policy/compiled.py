@@ -8,6 +8,7 @@ from datetime import date
 from functools import cached_property
 from typing import Generic, TypeVar
 
+from federation.policy.decision import RuleRef
 from federation.policy.model import (
     ANY_AGENCY,
     AgencyPolicy,
@@ -37,6 +38,7 @@ class CompiledRule:
     source: str
     id: str
     effect: str
+    ref: RuleRef
     says: str
     first: date
     last: date
@@ -140,6 +142,7 @@ def _rule(rule: Rule, source: str, effect: str) -> CompiledRule:
         source=source,
         id=rule.id,
         effect=effect,
+        ref=RuleRef(source, rule.id, effect),
         says=rule.says,
         first=rule.from_ or date.min,
         last=rule.until or date.max,

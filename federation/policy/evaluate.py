@@ -75,6 +75,7 @@ class _Evaluation:
         self, request: RequestFacts, gallery: GalleryFacts, policies: PolicySet, today: date
     ) -> None:
         self._request = request
+        self._askers = request.askers
         self._gallery = gallery
         self._today = today
         self._files = Standing(request, gallery, policies, today)
@@ -136,13 +137,12 @@ class _Evaluation:
         return grounds
 
     def _refused(self) -> list[Ground]:
-        grounds = []
-        for file in self._files.refusing():
-            for rule in file.compiled.refuse:
-                if self._matches_for(rule, self._request.askers):
-                    ref = RuleRef(rule.source, rule.id, rule.effect)
-                    grounds.append(Ground(ref, f"{_named(ref)} says: {rule.says}"))
-        return grounds
+        return [
+            Ground(rule.ref, f"{_named(rule.ref)} says: {rule.says}")
+            for file in self._files.refusing()
+            for rule in file.compiled.refuse
+            if self._matches_for(rule, self._askers)
+        ]
 
     def _allowed(self) -> tuple[list[CompiledRule], list[Ground]]:
         matched: list[CompiledRule] = []
@@ -183,15 +183,15 @@ class _Evaluation:
         matched: list[CompiledRule] = []
         served: set[str] = set()
         for rule in rules:
-            agencies = self._matches_for(rule, self._request.askers)
+            agencies = self._matches_for(rule, self._askers)
             if agencies:
                 matched.append(rule)
                 served.update(agencies)
-        return matched, len(served) == len(self._request.askers)
+        return matched, len(served) == len(self._askers)
 
-    def _matches_for(self, rule: CompiledRule, agencies: Sequence[str]) -> list[str]:
+    def _matches_for(self, rule: CompiledRule, agencies: Sequence[str]) -> Sequence[str]:
         """The agencies for which the rule matches; leaves one step in the trace."""
-        served = []
+        served: list[str] = []
         why = MATCHED
         for agency in agencies:
             miss = mismatch(rule, self._request, self._gallery, agency, self._today)
@@ -199,7 +199,7 @@ class _Evaluation:
                 served.append(agency)
             else:
                 why = miss
-        if served and len(served) < len(agencies):
+        if served and why is not MATCHED:
             why = f"It matches for {served[0]} only. {why}"
         self._trace.append(TraceStep(rule.source, rule.id, rule.effect, bool(served), why))
         return served
@@ -227,7 +227,7 @@ class _Evaluation:
             return self._answer(
                 Outcome.WAIT, {demand.rule for demand in missing}, words, owed, _waits(missing)
             )
-        deciding = {RuleRef(rule.source, rule.id, rule.effect) for rule in rules}
+        deciding = {rule.ref for rule in rules}
         return self._answer(
             Outcome.PERMIT, deciding, (), owed, _permits(min(shares, key=lambda share: share.id))
         )
@@ -236,10 +236,9 @@ class _Evaluation:
         demands: list[Demand] = []
         limits: list[tuple[Limits, RuleRef]] = []
         for rule in rules:
-            ref = RuleRef(rule.source, rule.id, rule.effect)
-            demands += [Demand(requirement, ref, rule.says) for requirement in rule.requires]
-            demands += demands_of_limits(rule.limits, ref, rule.says)
-            limits.append((rule.limits, ref))
+            demands += [Demand(requirement, rule.ref, rule.says) for requirement in rule.requires]
+            demands += demands_of_limits(rule.limits, rule.ref, rule.says)
+            limits.append((rule.limits, rule.ref))
         for pack in self._files.statutes:
             demands += self._required(pack, f"{pack.policy.citation} requires it of every search.")
         region = self._files.region

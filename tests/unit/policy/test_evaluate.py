@@ -596,3 +596,12 @@ def test_a_decision_as_json_is_plain_and_keeps_its_keys() -> None:
     assert said["rules"][0] == {"source": "asker-pd", "id": "all", "effect": "use"}
     assert said["obligations"]["release"] == ["photo", "subject-reference"]
     assert yaml.safe_load(yaml.safe_dump(said)) == said
+
+
+def test_the_trace_says_for_whom_a_rule_matches_when_it_does_not_for_both() -> None:
+    share = [{"id": "s1", "says": "Shared.", "agencies": ["asker-pd"]}]
+    policies = files(beneficiary=agency(FRIEND), owner=agency(OWNER, share=share))
+    (step,) = [
+        step for step in decide(policies, beneficiary_agency="friend-pd").trace if step.rule_id == "s1"
+    ]
+    assert (step.matched, step.why) == (True, "It matches for asker-pd only. It does not name friend-pd.")
