@@ -104,6 +104,8 @@ def print_result(result: SearchResult, console: Console) -> None:
     if len(merged.expected_false) > 1:
         console.print("\n[bold]Calibrated galleries together[/bold], the rarest chance match first")
         console.print(_candidates([r.candidate for r in merged.by_fmr], [r.gallery for r in merged.by_fmr]))
+    for note in result.notes:
+        console.print(f"\n[red]{escape(note)}[/red]", highlight=False)
     console.print(
         f"\nrequest {result.id}, log index {result.log_index}, {result.seconds:.1f} s", highlight=False
     )

@@ -1,4 +1,4 @@
-"""`agency-node status`: where this member stands, at a glance. Reads only; works beside `serve` and without a gallery."""
+"""`agency-node status`: where this member stands. Reads only; works beside `serve` and without a gallery."""
 
 from __future__ import annotations
 
@@ -192,8 +192,6 @@ def _words(value: Any) -> str:
         return ", ".join(f"{key.replace('_', ' ')} {_words(inner)}" for key, inner in value.items())
     if isinstance(value, list):
         return "\n".join(_words(inner) for inner in value) or "none"
-    return (
-        {None: "none", True: "yes", False: "no"}.get(value, str(value))
-        if value is None or isinstance(value, bool)
-        else str(value)
-    )
+    if value is None:
+        return "none"
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

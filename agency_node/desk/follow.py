@@ -196,6 +196,25 @@ def verify_answer(
     return answer
 
 
+def keep_answers(
+    kept: broker_pb2.CollectResponse | None, fresh: broker_pb2.CollectResponse
+) -> broker_pb2.CollectResponse:
+    """`fresh`, with the sealed answers that were kept before in the places where the hub no longer has them."""
+    before = {d.status.gallery: d for d in kept.deliveries} if kept else {}
+    merged = broker_pb2.CollectResponse()
+    merged.CopyFrom(fresh)
+    for delivery in merged.deliveries:
+        known = before.get(delivery.status.gallery)
+        if not delivery.sealed_answer and known is not None and known.sealed_answer:
+            delivery.CopyFrom(known)
+    return merged
+
+
+def is_waiting(delivery: broker_pb2.CollectedDelivery) -> bool:
+    """Whether the hub says that a gallery answered, and has not given the answer yet."""
+    return delivery.status.state == DeliveryState.ANSWERED.value and not delivery.sealed_answer
+
+
 def is_broken(error: grpc.aio.AioRpcError) -> bool:
     """Whether a call broke on the way, so that it may be made again; the hub's own errors carry a code."""
     return error.code() in _BROKEN and not _names_code(error)

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Self, TypeVar
+from typing import Self
 
 import grpc.aio
 
 from agency_node.config import Node
+from agency_node.desk.collect import asked, collect, patiently
 from agency_node.desk.details import RequestDetails, check_details, requester
 from agency_node.desk.directory import Directory, choose_galleries, read_directory
-from agency_node.desk.follow import Asked, is_final, open_collected, watch
+from agency_node.desk.follow import open_collected, watch
 from agency_node.desk.intake import Intake, quality_floor, take_in
 from agency_node.desk.outcome import GalleryOutcome, SearchResult
 from agency_node.desk.prove import prove
-from agency_node.desk.standing import load_member
+from agency_node.desk.standing import take_standing
 from agency_node.desk.store import DeskStore, Listed, SearchState, StoredSearch
 from agency_node.desk.submit import Member, Prepared, cancellation, new_request_id, prepare, verify_submission
 from agency_node.engine.base import FaceEngine
@@ -32,13 +33,12 @@ from agency_node.link.channel import call_errors, open_channel
 from agency_node.link.store import NodeStore
 from agency_node.link.trust import TrustKeeper, load_trust
 from agency_node.link.witness import LogWitness
-from federation.canonical import unstamp
+from federation.canonical import digest, unstamp
 from federation.errors import Code, LiaisonError
 from federation.identity.region import Trust
 from federation.probe.delivery import TERMINAL, DeliveryState
 from protos.liaison.v1 import broker_pb2, broker_pb2_grpc, registry_pb2, registry_pb2_grpc
 
-T = TypeVar("T")
 OnStatus = Callable[[GalleryOutcome], None]
 
 _CALL_SECONDS = 15.0
@@ -69,7 +69,10 @@ class Desk:
         self._given = channel
         self._engine_turn = asyncio.Lock()
         self._log_turn = asyncio.Lock()
+        self._standing_turn = asyncio.Lock()
+        self._member: Member | None = None
         self._started: dict[str, float] = {}
+        self._notes: dict[str, tuple[str, ...]] = {}
 
     async def __aenter__(self) -> Self:
         self._keeper = TrustKeeper(self._node, load_trust(self._node, self._clock()))
@@ -113,11 +116,14 @@ class Desk:
         intake = await self._take_in(picture, face)
         directory = await self.directory()
         galleries = choose_galleries(directory, checked.galleries)
-        member = await self._member()
+        member = await self._standing()
         prepared = prepare(intake, checked, who, galleries, member, new_request_id(), self._clock())
         name = label or intake.facts.original_sha256
         await asyncio.to_thread(self._store.add, prepared, intake.working, name)
         self._started[prepared.request.id] = started
+        self._notes[prepared.request.id] = tuple(
+            f"{dropped.agency}/{dropped.node} was not asked: {dropped.why}" for dropped in directory.dropped
+        )
         await self._submit(prepared)
         return prepared.request.id
 
@@ -147,7 +153,7 @@ class Desk:
     async def cancel(self, search_id: str, reason: str) -> SearchResult:
         """Withdraw what is not answered yet, signed; then open what had been answered before."""
         stored = await asyncio.to_thread(self._store.get, search_id)
-        signed = cancellation(search_id, reason, await self._member(), self._clock())
+        signed = cancellation(search_id, reason, await self._standing(), self._clock())
         with call_errors():
             await self._broker.Cancel(broker_pb2.CancelRequest(cancellation=signed), timeout=_CALL_SECONDS)
         return self._result(stored, await self._collect(stored), 0.0)
@@ -190,15 +196,19 @@ class Desk:
                 take_in, picture, self._engine, face=face, floor=quality_floor(self._trust)
             )
 
-    async def _member(self) -> Member:
-        return await load_member(self._node, self._registry, self._trust, self._clock())
+    async def _standing(self) -> Member:
+        """Taken once, and again when the policy file has changed."""
+        async with self._standing_turn:
+            if self._member is None or self._member.policy_digest != digest(self._node.policy_text):
+                self._member = await take_standing(self._node, self._channel, self._keeper, self._clock())
+            return self._member
 
     async def _submit(self, prepared: Prepared) -> None:
         request = prepared.request
         until = min(self._clock() + _PATIENCE, request.deadline)
         try:
-            response = await self._patiently(
-                lambda: self._broker.Submit(prepared.message, timeout=2 * _CALL_SECONDS), until
+            response = await patiently(
+                lambda: self._broker.Submit(prepared.message, timeout=2 * _CALL_SECONDS), until, self._clock
             )
         except LiaisonError as error:
             if error.code is not Code.HUB_UNREACHABLE and error.code is not Code.LOG_UNAVAILABLE:
@@ -228,47 +238,14 @@ class Desk:
             return
 
     async def _collect(self, stored: StoredSearch) -> tuple[GalleryOutcome, ...]:
-        request = stored.prepared.request
-        until = max(request.deadline, self._clock()) + _GRACE
-        response = await self._patiently(
-            lambda: self._broker.Collect(
-                broker_pb2.CollectRequest(request_id=request.id), timeout=2 * _CALL_SECONDS
-            ),
-            until,
-        )
-        outcomes = open_collected(response.deliveries, self._asked(stored), self._trust, self._clock())
-        final = is_final(outcomes)
-        state = SearchState.DONE if final else SearchState.SUBMITTED
-        await asyncio.to_thread(self._store.collected, request.id, response, state)
-        if final:
-            await self._acknowledge(request.id, outcomes)
-        return outcomes
-
-    async def _acknowledge(self, search_id: str, outcomes: tuple[GalleryOutcome, ...]) -> None:
-        answered = [outcome.gallery for outcome in outcomes if outcome.answer is not None]
-        if not answered:
-            return
-        try:
-            with call_errors():
-                await self._broker.Acknowledge(
-                    broker_pb2.AcknowledgeRequest(request_id=search_id, galleries=answered),
-                    timeout=_CALL_SECONDS,
-                )
-        except LiaisonError as error:
-            # The answers are on this disk; the hub forgets the sealed bytes at the deadline in any case.
-            if error.code is not Code.HUB_UNREACHABLE:
-                raise
+        return await collect(stored, self._broker, self._store, self._trust, self._clock)
 
     def _opened(self, stored: StoredSearch) -> tuple[GalleryOutcome, ...] | None:
         """A finished search from this disk, judged as of the moment it was asked: certificates end, answers stay."""
         if stored.collected is None:
             return None
         at = unstamp(stored.prepared.request.created_at)
-        return open_collected(stored.collected.deliveries, self._asked(stored), self._trust, at)
-
-    def _asked(self, stored: StoredSearch) -> Asked:
-        prepared = stored.prepared
-        return Asked(prepared.request, prepared.digest, prepared.key)
+        return open_collected(stored.collected.deliveries, asked(stored), self._trust, at)
 
     def _result(
         self, stored: StoredSearch, outcomes: tuple[GalleryOutcome, ...], seconds: float
@@ -280,21 +257,9 @@ class Desk:
             outcomes=outcomes,
             seconds=seconds,
             log_index=submission.proof.index if submission else None,
+            notes=self._notes.get(stored.prepared.request.id, ()),
             working=stored.probe,
         )
-
-    async def _patiently(self, call: Callable[[], Awaitable[T]], until: datetime) -> T:
-        """Make a call that is safe to repeat, again and again while the hub is away, until a moment."""
-        pause = 0.2
-        while True:
-            try:
-                with call_errors():
-                    return await call()
-            except LiaisonError as error:
-                if error.code is not Code.HUB_UNREACHABLE or self._clock() >= until:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
 
 
 def open_store(node: Node) -> DeskStore:

@@ -1,57 +1,48 @@
-"""What a desk stands on: its agency's key, certificate and policy."""
+"""What a desk stands on: its agency's confirmed key, and a policy that the region knows."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from agency_node.config import Node, write_atomically
+import grpc.aio
+
+from agency_node.config import Node
 from agency_node.desk.submit import Member
 from agency_node.link.channel import call_errors
-from federation.canonical import digest
+from agency_node.link.membership import policy_statement, refresh_membership, signing_certificate
+from agency_node.link.trust import TrustKeeper
 from federation.errors import Code, LiaisonError
-from federation.identity.certificates import (
-    der,
-    open_signing_certificate,
-    parse_certificate,
-    pem,
-)
-from federation.identity.region import Trust
-from federation.identity.spiffe import SpiffeId
+from federation.identity.certificates import der
+from federation.policy.load import digest
 from protos.liaison.v1 import registry_pb2, registry_pb2_grpc
 
+_CALL_SECONDS = 15.0
 
-async def load_member(
-    node: Node, registry: registry_pb2_grpc.RegistryServiceStub, trust: Trust, at: datetime
-) -> Member:
-    """The agency as it signs: its key, its certificate and the digest of its own policy file.
 
-    A node whose agency was confirmed since it joined gets the certificate from the hub, checks it against the root
-    and its own key, and keeps it.
+async def take_standing(node: Node, channel: grpc.aio.Channel, keeper: TrustKeeper, at: datetime) -> Member:
+    """The agency as it signs. A certificate that is not here yet is fetched, and the policy file is published, so
+    that a member which runs no `serve` can ask too; the hub takes a policy that it has already as no news.
 
-    Raises LiaisonError(AGENCY_NOT_CONFIRMED, POLICY_MISSING, KEY_UNREADABLE, CERTIFICATE_INVALID).
+    Raises LiaisonError(POLICY_MISSING, AGENCY_NOT_CONFIRMED, KEY_UNREADABLE, CERTIFICATE_INVALID), POLICY_ROLLBACK
+    when the file was changed and its version was not.
     """
-    policy = node.policy_text
-    if not policy:
+    text = node.policy_text
+    if not text:
         raise LiaisonError(Code.POLICY_MISSING, "There is no policy.yaml, so nothing may be asked of others.")
-    signer = node.signer()
-    path = node.signing_certificate_path
-    if path.exists():
-        certificate = der(parse_certificate(path.read_bytes()))
-    else:
-        certificate = await _confirmed(registry)
-    who, public, parsed = open_signing_certificate(certificate, trust.root, at)
-    if who != SpiffeId.of_agency(trust.region, node.agency) or public != signer.public_key():
-        raise LiaisonError(
-            Code.CERTIFICATE_INVALID, "The signing certificate is not that of this agency's key."
-        )
-    if not path.exists():
-        write_atomically(path, pem(parsed))
-    return Member(trust.region, node.agency, signer, certificate, digest(policy))
-
-
-async def _confirmed(registry: registry_pb2_grpc.RegistryServiceStub) -> bytes:
+    if not node.signing_certificate_path.exists():
+        membership = await refresh_membership(node, channel, keeper, at)
+        if not membership.confirmed:
+            raise LiaisonError(Code.AGENCY_NOT_CONFIRMED, f"Its fingerprint is {membership.fingerprint}.")
+    statement = policy_statement(node, at)
+    stub = registry_pb2_grpc.RegistryServiceStub(channel)  # type: ignore[no-untyped-call]
     with call_errors():
-        membership = await registry.Membership(registry_pb2.MembershipRequest(), timeout=15.0)
-    if not membership.confirmed:
-        raise LiaisonError(Code.AGENCY_NOT_CONFIRMED)
-    return bytes(membership.signing_certificate)
+        await stub.Publish(
+            registry_pb2.PublishRequest(statements=[statement.encode()]), timeout=_CALL_SECONDS
+        )
+    return Member(
+        region=node.require_region(),
+        agency=node.agency,
+        signer=node.signer(),
+        certificate=der(signing_certificate(node, at)),
+        policy_digest=digest(text),
+    )
