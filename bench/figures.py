@@ -1,4 +1,4 @@
-"""A figure: one measured number, what it is held against, and the goal; a table row for people, a JSON line for machines."""
+"""A figure: one measured number, what it is held against, and the goal; a table row and a JSON line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`value` in `unit`; `ratio` is to what `against` names; `goal`, such as `<= 1.25`, is for the ratio if there is one."""
+    """`value` in `unit`; `ratio` is to what `against` names; `goal` (`<= 1.25`) is for the ratio if there is one."""
 
     bench: str
     figure: str
@@ -68,7 +68,8 @@ def paired_ratio(
     """Median seconds of both, and the median of their ratios pair by pair, so that a drifting machine cancels out."""
     for call in (one, other):
         call()
-    ones, others = [], []
+    ones: list[float] = []
+    others: list[float] = []
     for _ in range(runs):
         for call, taken in ((one, ones), (other, others)):
             start = time.perf_counter()

@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from agency_node.engine import FaceEngine, encode_jpeg, open_picture
-from agency_node.engine.picture import Pixels
+from agency_node.engine import FaceEngine, open_picture
+from agency_node.engine.picture import Pixels, encode_jpeg
 
 Step = dict[str, Any]
 # The margin around a face in a portrait, as a share of the face's box.
@@ -77,7 +77,8 @@ def folder_cast(folder: Path, answering: tuple[str, str], closed: str) -> Cast:
     People go to the two answering galleries in turn; every third is copied to the closed one.
     """
     people = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    cast = Cast({gallery: {} for gallery in (*answering, closed)}, [])
+    empty: dict[str, dict[str, dict[str, Path | bytes]]] = {gallery: {} for gallery in (*answering, closed)}
+    cast = Cast(empty, [])
     for index, person in enumerate(people):
         photographs = sorted(
             path for path in person.iterdir() if path.is_file() and not path.name.startswith(".")
@@ -89,9 +90,9 @@ def folder_cast(folder: Path, answering: tuple[str, str], closed: str) -> Cast:
         cast.enrolled[answering[index % 2]][person.name] = {first.name: first}
         if index % 3 == 0:
             cast.enrolled[closed][person.name] = {first.name: first}
-        cast.probes += [
+        cast.probes.extend(
             Probe(f"{person.name}/{path.name}", path.read_bytes(), person.name, []) for path in others
-        ]
+        )
     return cast
 
 
@@ -133,7 +134,7 @@ def _group_picture() -> bytes:
 
 def _portraits(engine: FaceEngine) -> dict[str, bytes]:
     """Portraits by person; the people of the group picture are numbered from left to right."""
-    portraits = {}
+    portraits: dict[str, bytes] = {}
     for name, data in (("group", _group_picture()), ("astronaut", astronaut())):
         picture = open_picture(data)
         for number, face in enumerate(engine.detect(picture), start=1):

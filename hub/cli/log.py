@@ -105,7 +105,14 @@ def export(shell: Shell, directory: Path) -> None:
         export_tiles(directory, size, reader.node, reader.entries, note)
         lines = select(func.count()).select_from(CosignatureRow).where(CosignatureRow.size == size)
         count = session.scalar(lines) or 0
-    value = {"directory": str(directory), "size": size, "cosignatures": count}
+        witnesses = [key.encode() for key in witness_keys(session)]
+    value = {
+        "directory": str(directory),
+        "size": size,
+        "cosignatures": count,
+        "log_key": shell.hub().bundle().log_vkey,
+        "witness_keys": witnesses,
+    }
     shell.answer(value, f"{size} entries are in {directory}; {count} witnesses have cosigned the checkpoint.")
 
 

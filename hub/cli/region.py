@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -152,4 +153,4 @@ def serve(shell: Shell) -> None:
     """
     from hub.broker.server import serve as run_broker
 
-    run_broker(shell.hub())
+    asyncio.run(run_broker(shell.hub()))
