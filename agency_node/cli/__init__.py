@@ -1,0 +1,5 @@
+"""The command line of a node: `agency-node …`."""
+
+from agency_node.cli.main import main
+
+__all__ = ["main"]

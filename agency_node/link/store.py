@@ -194,12 +194,17 @@ class NodeStore:
         with self._read() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def keep_log_state(self, log_vkey: str, state: str) -> None:
-        """Replace that state."""
+    def keep_log_state(self, log_vkey: str, state: str, instead_of: str | None) -> bool:
+        """Replace that state, unless another process has replaced it since; return whether it is kept now."""
+        name = f"log {log_vkey}"
         with self._write() as connection:
-            connection.execute(
-                sa.insert(_kept).prefix_with("OR REPLACE").values(name=f"log {log_vkey}", value=state)
-            )
+            known = connection.execute(
+                sa.select(_kept.c.value).where(_kept.c.name == name)
+            ).scalar_one_or_none()
+            if known != instead_of:
+                return False
+            connection.execute(sa.insert(_kept).prefix_with("OR REPLACE").values(name=name, value=state))
+            return True
 
     def keep_evidence(self, known: bytes, refused: bytes, at: datetime) -> None:
         """Keep two checkpoints that contradict each other."""

@@ -49,7 +49,8 @@ class LogWitness:
         self._fetch = fetch
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
-        self._origin, self._vkey, self._log = self._named_by_bundle()
+        self._state: str | None = None
+        self._log = self._as_kept()
 
     @property
     def size(self) -> int | None:
@@ -65,18 +66,16 @@ class LogWitness:
         async with self._one_at_a_time:
             if self._store.evidence():
                 raise LiaisonError(Code.CHECKPOINT_INCONSISTENT, "Evidence of it waits for the operator.")
-            if self._vkey != self._trust().bundle.log_vkey:
-                self._origin, self._vkey, self._log = self._named_by_bundle()
-            shown = open_checkpoint(note, self._origin, parse_vkey(self._vkey))
-            known = self._log.last
-            if known == shown:
-                return shown
+            bundle = self._trust().bundle
+            shown = open_checkpoint(note, bundle.log_origin, parse_vkey(bundle.log_vkey))
             try:
-                return await self._take(note, shown, known)
+                while not await self._take(note, shown):
+                    pass  # the desk of this home has seen another checkpoint meanwhile: compare with that one
             except LiaisonError as error:
                 if error.code is Code.CHECKPOINT_INCONSISTENT:
                     self._condemn(note)
                 raise
+            return shown
 
     async def cosign(self, note: bytes) -> tuple[int, bytes]:
         """Accept a checkpoint and cosign it: its size and the C2SP cosignature line."""
@@ -89,16 +88,24 @@ class LogWitness:
         """Check that an entry is in the log of a checkpoint that `see` returned. Raises PROOF_INVALID."""
         self._log.check_inclusion(entry, index, checkpoint, proof)
 
-    async def _take(self, note: bytes, shown: Checkpoint, known: Checkpoint | None) -> Checkpoint:
+    async def _take(self, note: bytes, shown: Checkpoint) -> bool:
+        """Compare with the last checkpoint that this home has seen; False if that changed before ours was kept."""
+        self._log = self._as_kept()
+        known = self._log.last
+        if known == shown:
+            return True
         if known is not None and shown.size < known.size:
-            return self._log.accept_older(note, await self._proof(shown.size, known.size))
+            self._log.accept_older(note, await self._proof(shown.size, known.size))
+            return True
         proof = await self._proof(known.size, shown.size) if known is not None else []
         # The disk first: what was not kept before a crash must not have been believed.
         newer = TrustedLog.from_json(self._log.to_json())
-        checkpoint = newer.update(note, proof)
-        self._store.keep_log_state(self._vkey, newer.to_json())
-        self._log = newer
-        return checkpoint
+        newer.update(note, proof)
+        state = newer.to_json()
+        if not self._store.keep_log_state(self._trust().bundle.log_vkey, state, self._state):
+            return False
+        self._log, self._state = newer, state
+        return True
 
     async def _proof(self, first: int, second: int) -> Sequence[bytes]:
         # There is nothing to prove from an empty log or between equals, and a hub may say so with an error.
@@ -114,12 +121,17 @@ class LogWitness:
                 ) from error
             raise
 
-    def _named_by_bundle(self) -> tuple[str, str, TrustedLog]:
-        """The log that the coordinator's bundle names, as far as this node has seen it."""
+    def _as_kept(self) -> TrustedLog:
+        """The log that the coordinator's bundle names, as far as this home has seen it."""
         bundle = self._trust().bundle
         state = self._store.log_state(bundle.log_vkey)
-        fresh = TrustedLog(bundle.log_origin, parse_vkey(bundle.log_vkey))
-        return bundle.log_origin, bundle.log_vkey, fresh if state is None else TrustedLog.from_json(state)
+        if state is None:
+            self._state = None
+            return TrustedLog(bundle.log_origin, parse_vkey(bundle.log_vkey))
+        if state != self._state:
+            self._state = state
+            return TrustedLog.from_json(state)
+        return self._log
 
     def _condemn(self, refused: bytes) -> None:
         known = self._log.last_note
