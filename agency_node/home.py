@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from agency_node.config import SETTINGS, Node, load_node, write_atomically
@@ -17,6 +18,7 @@ from federation.identity.keys import (
     write_secret,
 )
 from federation.identity.spiffe import check_name
+from federation.policy.load import load_agency
 
 _TOML = """\
 # Settings of one node of an agency. Whoever runs the node may edit this file; restart `agency-node serve` afterwards.
@@ -55,8 +57,9 @@ liaison: policy/v1
 agency: {agency}
 version: 1            # raise it with every change that you publish
 
-# Laws that bind you, as the region's statute packs name them, such as us-ca.
-jurisdictions: []
+# Where the agency stands, as narrowly as is true, such as us-ca. The statutes of that place and of those around it
+# bind you.
+jurisdictions: [{jurisdictions}]
 
 # The galleries that this agency offers. Without any, the node only asks and witnesses.
 # galleries:
@@ -87,13 +90,19 @@ use: []
 
 
 def make_home(
-    home: Path, agency: str, node: str = "n1", *, name: str = "", agency_key: Path | None = None
+    home: Path,
+    agency: str,
+    node: str = "n1",
+    *,
+    name: str = "",
+    jurisdictions: Sequence[str] = ("us",),
+    agency_key: Path | None = None,
 ) -> Node:
     """Make a home that must not be there yet, whole or not at all.
 
     `agency_key` is the key file of the agency's first node, for a second one; without it a new key is made. Raises
     LiaisonError(HOME_EXISTS) and touches nothing where there is something, KEY_UNREADABLE for a wrong key file,
-    REQUEST_INVALID for a name that cannot be used.
+    REQUEST_INVALID for a name that cannot be used, POLICY_INVALID for a jurisdiction that is none.
     """
     check_name(agency, "An agency's id")
     check_name(node, "A node's name")
@@ -101,6 +110,8 @@ def make_home(
         raise LiaisonError(
             Code.REQUEST_INVALID, "The agency's name may hold no quotation marks or backslashes."
         )
+    policy = _POLICY.format(agency=agency, jurisdictions=", ".join(jurisdictions)).encode()
+    load_agency(policy)
     signing_key = load_signing_key(agency_key) if agency_key else new_signing_key()
     home = home.expanduser().absolute()
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
@@ -118,7 +129,7 @@ def make_home(
         write_secret(keys / "sealing.key", SealingKey.generate().raw)
         write_secret(keys / "witness.key", private_pem(new_signing_key()))
         create_key(keys / "vault.key")
-        write_atomically(draft / "policy.yaml", _POLICY.format(agency=agency).encode())
+        write_atomically(draft / "policy.yaml", policy)
         write_atomically(draft / SETTINGS, _TOML.format(agency=agency, node=node, name=name).encode())
         draft.rename(home)
     except OSError as error:

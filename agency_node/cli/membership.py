@@ -25,16 +25,34 @@ _LONGEST_TOKEN = 16_384
 @click.option("--node", "node_name", default="n1", show_default=True, help="This node's name at the agency.")
 @click.option("--name", default="", help="The agency's name, as people write it.")
 @click.option(
+    "--jurisdiction",
+    "jurisdictions",
+    multiple=True,
+    default=("us",),
+    show_default=True,
+    metavar="PLACE",
+    help="Where the agency stands, such as us-ca; may be repeated.",
+)
+@click.option(
     "--agency-key",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The key file of the agency's first node, when this is its second.",
 )
 @click.pass_obj
-def init(invocation: Invocation, agency: str, node_name: str, name: str, agency_key: Path | None) -> None:
+def init(
+    invocation: Invocation,
+    agency: str,
+    node_name: str,
+    name: str,
+    jurisdictions: tuple[str, ...],
+    agency_key: Path | None,
+) -> None:
     """Make this node's folder: keys, settings, and a policy that refuses everything until you edit it."""
     from agency_node.home import make_home
 
-    node = make_home(invocation.home, agency, node_name, name=name, agency_key=agency_key)
+    node = make_home(
+        invocation.home, agency, node_name, name=name, jurisdictions=jurisdictions, agency_key=agency_key
+    )
     said = fingerprint(node.signer().public_key())
     if invocation.json:
         click.echo(
