@@ -34,8 +34,8 @@ def similarity(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 def aligned(pixels: npt.NDArray[np.uint8], face: Face) -> npt.NDArray[np.uint8]:
     """Cut the face out of a BGR picture as uint8 112×112×3.
 
-    The same crop as `insightface.utils.face_align.norm_crop`, pixel for pixel, without importing that package:
-    with all that it pulls in it would cost a node 70 MB.
+    The same crop as `insightface.utils.face_align.norm_crop` to within a rounded grey level, without importing
+    that package: with all that it pulls in it would cost a node 70 MB.
     """
     crop = cv2.warpAffine(pixels, similarity(face.landmarks), (SIDE, SIDE), borderValue=(0, 0, 0))
     return np.asarray(crop, np.uint8)

@@ -12,7 +12,7 @@ from agency_node.engine.base import Box, Face, overlap
 from federation.errors import Code, LiaisonError
 
 DOMINANT_RATIO = 3.0  # how many times the area of every other face a portrait's face has
-DOMINANT_SCORE = 0.93
+DOMINANT_SCORE = 0.9
 SAME_FACE = 0.3  # intersection over union from which two boxes mark one face
 _LISTED = 20
 
