@@ -100,23 +100,20 @@ class Records:
 
     def subjects(self, template_ids: Sequence[int]) -> dict[int, int]:
         """Return the subject of each template that may be found; the others are left out."""
-        query = sa.select(t.template.c.id, t.encounter.c.subject_id).join(t.encounter)
-        living: dict[int, int] = {}
+        columns = (*t.template.c["id", "gallery_id", "engine_id", "state"], t.encounter.c.subject_id)
+        query = sa.select(*columns).join_from(t.template, t.encounter)
         with self._file.read() as connection:
-            for part in _parts(template_ids):
-                rows = connection.execute(query.where(self._active, t.template.c.id.in_(part)))
-                living.update((row.id, row.subject_id) for row in rows)
-        return living
+            parts = [
+                connection.execute(query.where(t.template.c.id.in_(part))) for part in _parts(template_ids)
+            ]
+            return {row.id: row.subject_id for rows in parts for row in rows if self._may_be_found(row)}
 
     def matches(self, similarities: dict[int, float]) -> list[Match]:
         """Return what is known about each template, in the order given; those removed meanwhile are left out."""
-        query = (
-            sa.select(t.template, t.encounter.c.facts, t.encounter.c.ref_mark)
-            .join(t.encounter)
-            .where(self._active, t.template.c.id.in_(list(similarities)))
-        )
+        query = sa.select(t.template, t.encounter.c.facts, t.encounter.c.ref_mark).join(t.encounter)
         with self._file.read() as connection:
-            rows = {row.id: row for row in connection.execute(query)}
+            found = connection.execute(query.where(t.template.c.id.in_(list(similarities))))
+            rows = {row.id: row for row in found if self._may_be_found(row)}
         return [self._match(rows[key], value) for key, value in similarities.items() if key in rows]
 
     def photo(self, encounter_id: int) -> StoredPhoto:
@@ -158,14 +155,14 @@ class Records:
         """Note that the index has these templates, or has lost them."""
         with self._file.write() as connection:
             for part in _parts(list(template_ids)):
-                chosen = sa.and_(self._own, t.template.c.id.in_(part))
+                chosen = t.template.c.id.in_(part)
                 connection.execute(sa.update(t.template).where(chosen).values(indexed=indexed))
 
     def forget(self, template_ids: Sequence[int]) -> None:
         """Delete the rows of removed templates, once the index has let go of them."""
         with self._file.write() as connection:
             for part in _parts(template_ids):
-                chosen = sa.and_(self._own, t.template.c.state == "removed", t.template.c.id.in_(part))
+                chosen = sa.and_(t.template.c.state == "removed", t.template.c.id.in_(part))
                 connection.execute(sa.delete(t.template).where(chosen))
 
     def indexed_ids(self) -> tuple[set[int], set[int]]:
@@ -191,6 +188,11 @@ class Records:
                 pending=count(t.template, self._active, t.template.c.indexed.is_(False))
                 + count(t.template, self._own, t.template.c.state == "removed"),
             )
+
+    def _may_be_found(self, row: sa.Row[*tuple[Any, ...]]) -> bool:
+        # Not in SQL: with these conditions there, SQLite walks the whole gallery instead of looking up the ids.
+        own = (row.gallery_id, row.engine_id) == (self._gallery_id, self._engine_id)
+        return bool(own and row.state == "active")
 
     def _put_encounter(self, connection: sa.Connection, new: NewEncounter) -> tuple[int, str | None]:
         """Insert or update the encounter; return its id, and the photograph that was replaced if one was."""

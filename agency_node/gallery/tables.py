@@ -53,7 +53,7 @@ encounter = sa.Table(
 template = sa.Table(
     "template",
     metadata,
-    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("gallery_id", sa.ForeignKey("gallery.id"), nullable=False),
     sa.Column("encounter_id", sa.ForeignKey("encounter.id"), nullable=False),
     sa.Column("engine_id", sa.String, nullable=False),

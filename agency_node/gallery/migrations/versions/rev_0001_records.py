@@ -43,7 +43,7 @@ def upgrade() -> None:
     op.create_index("encounter_by_subject", "encounter", ["subject_id"])
     op.create_table(
         "template",
-        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("gallery_id", sa.Integer, sa.ForeignKey("gallery.id"), nullable=False),
         sa.Column("encounter_id", sa.Integer, sa.ForeignKey("encounter.id"), nullable=False),
         sa.Column("engine_id", sa.String, nullable=False),
