@@ -65,7 +65,9 @@ def open_picture(data: bytes) -> Picture:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(image)
                 name = str(image.format)
-                upright = ImageOps.exif_transpose(_eight_bit(_decoded(image)))
+                flat = _eight_bit(_decoded(image))
+                ImageOps.exif_transpose(flat, in_place=True)
+                rgb = np.asarray(flat)
         except LiaisonError:
             raise
         except Image.DecompressionBombError as error:
@@ -73,7 +75,9 @@ def open_picture(data: bytes) -> Picture:
         except Exception as error:
             # Pillow's decoders raise whatever their parsing trips over: SyntaxError, struct.error, KeyError, OSError.
             raise LiaisonError(Code.IMAGE_UNREADABLE) from error
-    pixels = np.ascontiguousarray(np.asarray(upright)[:, :, ::-1])
+    # Pillow's copy of 40 megapixels takes 160 MB: it goes before the next one is made.
+    flat.close()
+    pixels = np.ascontiguousarray(rgb[:, :, ::-1])
     return from_pixels(pixels, hashlib.sha256(data).hexdigest(), name)
 
 
@@ -125,6 +129,8 @@ def _decoded(image: Image.Image) -> Image.Image:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Bring any mode to RGB, keeping the EXIF orientation where `exif_transpose` finds it."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
     orientation = image.getexif().get(0x0112, 1)
     if image.mode in (*_SIXTEEN_BIT, "F"):
         flat = Image.fromarray(_stretched(np.asarray(image))).convert("RGB")
