@@ -43,6 +43,11 @@ def move(
         row.sealed_key = None
 
 
+def withdrawn_from_node(row: DeliveryRow) -> bool:
+    """Whether a node must not search it any more; one that the node itself has ended needs no such word."""
+    return row.state in FINAL and row.receipt is None
+
+
 def status_of(row: DeliveryRow) -> broker_pb2.DeliveryStatus:
     """A delivery as its requester sees it."""
     return broker_pb2.DeliveryStatus(

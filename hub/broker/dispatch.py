@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from federation.canonical import parse, stamp
 from federation.identity.statement import SignedStatement
 from federation.probe.delivery import DeliveryState
-from hub.broker.deliveries import FINAL, move
+from hub.broker.deliveries import move, withdrawn_from_node
 from hub.broker.proofs import log_proof
 from hub.broker.serving import galleries_of
 from hub.store.tables import AgencyRow, DeliveryRow, RequestRow
@@ -79,7 +79,7 @@ def _policy(session: Session, agency: str | None) -> bytes:
 def mark_sent(transaction: Transaction, delivery_id: str, node: str) -> tuple[str, bool]:
     """Note that a delivery went down a node's link; returns the request's id, and whether it is still wanted."""
     row = transaction.session.get_one(DeliveryRow, delivery_id)
-    if row.state in FINAL:
+    if withdrawn_from_node(row):
         return row.request_id, False
     if row.state == DeliveryState.QUEUED.value:
         move(row, DeliveryState.DISPATCHED, transaction.now)

@@ -20,7 +20,7 @@ from federation.log import EntryType
 from federation.probe.answer import Receipt
 from federation.probe.delivery import DeliveryState
 from federation.wire import MAX_SEALED_ANSWER
-from hub.broker.deliveries import FINAL, forget_ciphertexts, gallery_of, move
+from hub.broker.deliveries import FINAL, forget_ciphertexts, gallery_of, move, withdrawn_from_node
 from hub.store.tables import DeliveryRow, RequestRow
 from hub.store.writer import Transaction
 from protos.liaison.v1 import broker_pb2
@@ -101,7 +101,7 @@ def claim(transaction: Transaction, delivery_id: str, agency: str, node: str) ->
     Raises LiaisonError(REQUEST_UNKNOWN) when this agency has no such delivery.
     """
     row = _own(transaction.session, delivery_id, agency)
-    if row.state in FINAL or row.state == DeliveryState.AWAITING_APPROVAL.value:
+    if withdrawn_from_node(row) or row.state == DeliveryState.AWAITING_APPROVAL.value:
         return row.request_id, False
     if row.state == DeliveryState.QUEUED.value:
         move(row, DeliveryState.DISPATCHED, transaction.now)

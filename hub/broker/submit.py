@@ -298,6 +298,7 @@ def _write(transaction: Transaction, submission: Submission, decided: list[_Deci
             receipt=sign("submission", receipt.encode()).encode(),
         )
     )
+    transaction.session.flush()  # deliveries refer to the request's row
     for one in decided:
         owner, _, name = one.gallery.partition("/")
         transaction.session.add(
