@@ -33,6 +33,8 @@ _BOTH: Final[Options] = (
 CLIENT_OPTIONS: Final[Options] = (
     *_BOTH,
     ("grpc.http2.max_pings_without_data", 0),
+    # A new channel must not inherit the connection, or the waiting, of the one it replaces.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
