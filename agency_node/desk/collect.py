@@ -46,7 +46,7 @@ async def collect(
         outcomes = open_collected(kept.deliveries, asked(stored), trust, clock())
         waiting = any(is_waiting(delivery) for delivery in kept.deliveries)
         state = SearchState.DONE if is_final(outcomes) and not waiting else SearchState.SUBMITTED
-        await asyncio.to_thread(store.collected, request.id, kept, state)
+        await asyncio.to_thread(store.collected, request.id, kept, state, clock())
         held = [delivery.status.gallery for delivery in fresh.deliveries if delivery.sealed_answer]
         if not await _acknowledge(broker, request.id, held) or not waiting:
             break

@@ -241,10 +241,10 @@ class Desk:
         return await collect(stored, self._broker, self._store, self._trust, self._clock)
 
     def _opened(self, stored: StoredSearch) -> tuple[GalleryOutcome, ...] | None:
-        """A finished search from this disk, judged as of the moment it was asked: certificates end, answers stay."""
-        if stored.collected is None:
+        """A finished search from this disk, judged as of when it was collected: certificates end, answers stay."""
+        if stored.collected is None or stored.collected_at is None:
             return None
-        at = unstamp(stored.prepared.request.created_at)
+        at = unstamp(stored.collected_at)
         return open_collected(stored.collected.deliveries, asked(stored), self._trust, at)
 
     def _result(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from agency_node.desk.submit import Prepared
+from federation.canonical import stamp
 from federation.errors import Code, LiaisonError
 from federation.identity.hybrid import SealingKey
 from federation.identity.statement import SignedStatement
@@ -62,6 +64,7 @@ class SearchRow(_Base):
     message: Mapped[bytes]
     submission: Mapped[bytes | None]
     sealed_collected: Mapped[bytes | None]
+    collected_at: Mapped[str | None] = mapped_column(String(32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class StoredSearch:
     probe: bytes
     submission: broker_pb2.SubmitResponse | None
     collected: broker_pb2.CollectResponse | None
+    collected_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +148,18 @@ class DeskStore:
         """Keep what the hub said when it took the request."""
         self._change(search_id, SearchState.SUBMITTED, submission=response.SerializeToString())
 
-    def collected(self, search_id: str, response: broker_pb2.CollectResponse, state: SearchState) -> None:
+    def collected(
+        self, search_id: str, response: broker_pb2.CollectResponse, state: SearchState, at: datetime
+    ) -> None:
         """Keep answers and receipts as the hub gave them; called before they are acknowledged."""
         sealed = self._seal(response.SerializeToString(), search_id, "collected")
-        self._change(search_id, state, sealed_collected=sealed)
+        self._change(search_id, state, sealed_collected=sealed, collected_at=stamp(at))
 
     def mark(self, search_id: str, state: SearchState) -> None:
         """Set how far a search has come."""
         self._change(search_id, state)
 
-    def _change(self, search_id: str, state: SearchState, **values: bytes) -> None:
+    def _change(self, search_id: str, state: SearchState, **values: bytes | str) -> None:
         with Session(self._engine) as session, session.begin():
             session.execute(
                 update(SearchRow).where(SearchRow.id == search_id).values(state=state.value, **values)
@@ -175,6 +181,7 @@ class DeskStore:
             collected=broker_pb2.CollectResponse.FromString(self._open(collected, row.id, "collected"))
             if collected
             else None,
+            collected_at=row.collected_at,
         )
 
     def _listed(self, row: SearchRow) -> Listed:
