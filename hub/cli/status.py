@@ -36,9 +36,7 @@ def status(shell: Shell) -> None:
             "certificates_ending": _ending(hub, session, at),
             "log": _log(session),
             "deliveries": dict(
-                session.execute(select(DeliveryRow.state, func.count()).group_by(DeliveryRow.state))
-                .tuples()
-                .all()
+                session.execute(select(DeliveryRow.state, func.count()).group_by(DeliveryRow.state)).all()
             ),
             "database_bytes": _bytes(session),
         }

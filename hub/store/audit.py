@@ -129,7 +129,7 @@ def _compare_hashes(session: Session, fresh: dict[tuple[int, int], bytes], probl
         by_level.setdefault(level, []).append(index)
     for level, indexes in by_level.items():
         where = (HashRow.level == level, HashRow.index >= min(indexes), HashRow.index <= max(indexes))
-        stored = dict(session.execute(select(HashRow.index, HashRow.hash).where(*where)).tuples().all())
+        stored = dict(session.execute(select(HashRow.index, HashRow.hash).where(*where)).all())
         problems.extend(
             f"The hash at level {level}, index {index} does not agree with the entries."
             for index in indexes

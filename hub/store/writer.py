@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Engine, insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from federation.canonical import stamp
@@ -42,6 +42,8 @@ from hub.store.tables import CheckpointRow, HashRow, LeafRow, PayloadRow
 
 T = TypeVar("T")
 _GROUP = 256
+# Errors of the database that say something about one job, not about the database.
+_OF_THE_JOB = (IntegrityError, DataError)
 _log = structlog.get_logger()
 
 
@@ -155,7 +157,12 @@ class Writer:
             else:
                 future.set_exception(raised)
         for call in transaction.after_commit:
-            call()
+            try:
+                call()
+            except (
+                Exception
+            ) as error:  # it is done and acknowledged; who was to be told finds it in the database
+                _log.error("after-commit-failed", kind=type(error).__name__)
 
     def _integrate(self, transaction: Transaction, log: LogReader) -> None:
         if not transaction.leaves:
@@ -192,9 +199,9 @@ def _attempt(job: Job[Any], transaction: Transaction) -> tuple[Any, BaseExceptio
         value = job(transaction)
         savepoint.commit()
         return value, None
-    except SQLAlchemyError:
-        raise
     except Exception as error:
+        if isinstance(error, SQLAlchemyError) and not isinstance(error, _OF_THE_JOB):
+            raise
         savepoint.rollback()
         del transaction.leaves[leaves:]
         del transaction.after_commit[calls:]
