@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from agency_node.gallery.index import LARGEST_K, TemplateIndex, Vectors
 from agency_node.gallery.model import Counts, EncounterFacts, Enrolment, GalleryDeclaration, Match, Standing
@@ -23,6 +24,8 @@ from agency_node.gallery.vault import Vault
 from federation.errors import Code, LiaisonError
 
 _ROWS_PER_ROUND = 512
+# Each photograph waits for the disk twice; several waiting together cost little more than one.
+_WRITERS = 8
 _FIRST_K = 64
 _WIDER = 4
 
@@ -64,7 +67,8 @@ class Gallery:
 
         Only for the process that holds the import lock (`Galleries.importing`).
         """
-        new = [self._store(enrolment) for enrolment in batch]
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            new = list(writers.map(self._store, batch))
         for photo_id in self._records.add(new):
             self._vault.remove_photo(self.name, photo_id)
         if self._index is not None:

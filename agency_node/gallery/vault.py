@@ -120,9 +120,11 @@ class Vault:
         """Encrypt a photograph under a new data key and write it durably."""
         photo_id = secrets.token_hex(16)
         data_key = AESGCM.generate_key(256)
-        _write_durably(
-            self._place(gallery, photo_id), _encrypt(AESGCM(data_key), photo, f"photo/{gallery}/{photo_id}")
-        )
+        sealed = _encrypt(AESGCM(data_key), photo, f"photo/{gallery}/{photo_id}")
+        try:
+            _write_durably(self._place(gallery, photo_id), sealed)
+        except OSError as error:
+            raise LiaisonError(Code.STORAGE_FAILED, "A photograph could not be written.") from error
         return StoredPhoto(photo_id, _encrypt(self._wrapping, data_key, f"photo-key/{gallery}/{photo_id}"))
 
     def photo(self, gallery: str, stored: StoredPhoto) -> bytes:

@@ -62,6 +62,11 @@ def test_a_missing_photograph_says_that_the_gallery_is_damaged(vault) -> None:
     assert code_of(lambda: vault.photo("booking", stored)) is Code.GALLERY_DAMAGED
 
 
+def test_a_disk_that_cannot_be_written_is_said_so_and_leaves_nothing(vault, tmp_path) -> None:
+    (tmp_path / "photos").write_bytes(b"a file where the folder should be")
+    assert code_of(lambda: vault.store_photo("booking", b"picture")) is Code.STORAGE_FAILED
+
+
 def test_files_are_for_their_owner_only_and_hold_no_plaintext(vault, tmp_path) -> None:
     vault.store_photo("booking", b"very plain picture")
     [path] = (tmp_path / "photos").rglob("*.bin")
