@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
+from agency_node.cli.options import Invocation
 from agency_node.cli.status import ask_hub, certificates, galleries, log_state
 from agency_node.config import Node, load_node
 from federation.errors import CATALOGUE, Code, LiaisonError
@@ -22,13 +23,6 @@ from federation.probe.request import SKEW
 
 _LEAST_FREE = 1 << 30
 _SOON = timedelta(days=2)
-
-
-class Invocation(Protocol):
-    """What the main command knows: the node's home, and whether it answers in JSON."""
-
-    home: Path
-    json: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +37,14 @@ class Check:
 
 
 @click.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 @click.pass_obj
-def doctor(invocation: Invocation, /, as_json: bool) -> None:
+def doctor(invocation: Invocation, /) -> None:
     """Look for whatever could stop this node, and say what to do about it.
 
     Changes nothing and may run beside `serve`. Exit status: 0 when all is well, else that of the first failed check.
     """
     checks = examine(invocation.home, datetime.now(UTC))
-    if as_json or invocation.json:
+    if invocation.json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))
     else:
         for check in checks:
@@ -60,7 +53,7 @@ def doctor(invocation: Invocation, /, as_json: bool) -> None:
                 click.echo(f"      {check.next}")
     failed = next((check for check in checks if not check.ok), None)
     if failed is not None:
-        raise SystemExit(CATALOGUE[Code(failed.code or Code.INTERNAL.value)].exit)
+        click.get_current_context().exit(CATALOGUE[Code(failed.code or Code.INTERNAL.value)].exit)
 
 
 def examine(home: Path, at: datetime) -> list[Check]:

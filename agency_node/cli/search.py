@@ -7,22 +7,16 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 from rich.console import Console
 
+from agency_node.cli.options import Invocation
 from agency_node.config import Node, load_node
 from federation.errors import Code, LiaisonError
 
 _LARGEST_FILE = 64 << 20
-
-
-class Invocation(Protocol):
-    """What the main command knows: the node's home, and whether it answers in JSON."""
-
-    home: Path
-    json: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,6 @@ class _Show:
 @click.option("--cancel", metavar="ID", help="Withdraw what is not answered yet.")
 @click.option("--list", "list_", is_flag=True, help="List this desk's searches.")
 @click.option("--yes", is_flag=True, help="Do not ask before the request leaves.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 @click.pass_obj
 def search(
     invocation: Invocation,
@@ -78,7 +71,6 @@ def search(
     cancel: str | None,
     list_: bool,
     yes: bool,
-    as_json: bool,
     **details: Any,
 ) -> None:
     """Search the region's galleries for the face in PICTURE.
@@ -91,7 +83,7 @@ def search(
     Exit status: 0 when at least one gallery answered; 32 when policy refuses everywhere; else the error's own.
     """
     node = load_node(invocation.home)
-    show = _Show(as_json or invocation.json, output)
+    show = _Show(invocation.json, output)
     if sum(bool(mode) for mode in (picture, resume, cancel, list_)) != 1:
         raise click.UsageError("Give a PICTURE, or one of --resume, --cancel and --list.")
     if list_:

@@ -6,35 +6,27 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from agency_node.cli.options import Invocation
 from agency_node.config import Node, load_node
 from federation.errors import LiaisonError
 
 _HUB_SECONDS = 5.0
 
 
-class Invocation(Protocol):
-    """What the main command knows: the node's home, and whether it answers in JSON."""
-
-    home: Path
-    json: bool
-
-
 @click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 @click.pass_obj
-def status(invocation: Invocation, /, as_json: bool) -> None:
+def status(invocation: Invocation, /) -> None:
     """Show membership, certificates, hub, galleries, engine and log of this node."""
     node = load_node(invocation.home)
     found = asyncio.run(survey(node, datetime.now(UTC)))
-    if as_json or invocation.json:
+    if invocation.json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         _print(found)

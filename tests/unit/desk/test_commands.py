@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -14,6 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from agency_node.cli.doctor import doctor
+from agency_node.cli.options import Invocation
 from agency_node.cli.search import search
 from agency_node.cli.status import status
 from federation.errors import Code, LiaisonError
@@ -39,7 +39,7 @@ def run(node: Any, hub_port: int, engine: Any, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("agency_node.engine.load.load_engine", lambda *_: engine)
 
     def command(command: Any, *arguments: str, as_json: bool = False) -> Result:
-        return CliRunner().invoke(command, arguments, obj=SimpleNamespace(home=node.home, json=as_json))
+        return CliRunner().invoke(command, arguments, obj=Invocation(node.home, as_json))
 
     return command
 
@@ -70,7 +70,7 @@ def test_a_search_prints_status_sentence_rule_candidates_and_the_fixed_wording(
 
 
 def test_nothing_that_a_search_prints_holds_a_percentage(run: Any, still: str, tmp_path: Path) -> None:
-    outputs = [run(search, still, *ASK), run(search, still, *ASK, "--json"), run(search, "--list")]
+    outputs = [run(search, still, *ASK), run(search, still, *ASK, as_json=True), run(search, "--list")]
     assert all(result.exit_code == 0 for result in outputs)
     assert "%" not in "".join(result.output for result in outputs)
 
@@ -126,9 +126,9 @@ def test_when_every_gallery_refuses_the_command_says_so(run: Any, hub: Any, stil
 
 
 def test_a_search_handed_in_without_waiting_is_listed_and_resumed(run: Any, still: str) -> None:
-    handed_in = json.loads(run(search, still, *ASK, "--no-wait", "--json").stdout)
+    handed_in = json.loads(run(search, still, *ASK, "--no-wait", as_json=True).stdout)
     assert handed_in["id"] in run(search, "--list").stdout
-    listed = json.loads(run(search, "--list", "--json").stdout)
+    listed = json.loads(run(search, "--list", as_json=True).stdout)
     assert [(line["id"], line["state"]) for line in listed] == [(handed_in["id"], "submitted")]
     assert "S-1" in run(search, "--resume", handed_in["id"]).stdout
 
@@ -175,7 +175,7 @@ def test_doctor_names_a_key_that_others_may_read_and_a_hub_that_does_not_know_it
 
 
 def test_doctor_of_a_folder_that_was_never_set_up_says_what_to_do(tmp_path: Path) -> None:
-    result = CliRunner().invoke(doctor, [], obj=SimpleNamespace(home=tmp_path / "none", json=False))
+    result = CliRunner().invoke(doctor, [], obj=Invocation(tmp_path / "none"))
     assert result.exit_code == 17
     assert "init" in result.stdout
 
