@@ -28,7 +28,7 @@ def collect(session: Session, request_id: str, agency: str) -> broker_pb2.Collec
     row = own_request(session, request_id, agency)
     room = MAX_SEALED_ANSWER
     collected = []
-    for delivery in deliveries_of(session, request_id):
+    for delivery in deliveries_of(session, request_id, whole=True):
         sealed = delivery.sealed_answer or b""
         if len(sealed) > room:
             sealed = b""
@@ -47,7 +47,7 @@ def acknowledge(transaction: Transaction, request_id: str, agency: str, gallerie
     Raises LiaisonError: REQUEST_UNKNOWN, GALLERY_UNKNOWN for one that the request did not ask.
     """
     own_request(transaction.session, request_id, agency)
-    rows = {gallery_of(row): row for row in deliveries_of(transaction.session, request_id)}
+    rows = {gallery_of(row): row for row in deliveries_of(transaction.session, request_id, whole=True)}
     if not set(galleries) <= rows.keys():
         raise LiaisonError(Code.GALLERY_UNKNOWN, "The request did not ask it.")
     held = [gallery for gallery in sorted(galleries) if rows[gallery].sealed_answer is not None]

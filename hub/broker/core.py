@@ -20,6 +20,7 @@ from federation.identity.statement import SignedStatement, sign
 from hub.broker.changes import Changes
 from hub.broker.links import Links
 from hub.broker.policies import Policies
+from hub.broker.proofs import Hashes
 from hub.store.writer import Writer
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class Core:
     changes: Changes = field(default_factory=Changes)
     links: Links = field(default_factory=Links)
     policies: Policies = field(default_factory=Policies)
+    hashes: Hashes = field(default_factory=Hashes)
     sooner: asyncio.Event = field(default_factory=asyncio.Event)
     _readers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="hub-reader")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import exists, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from federation.errors import Code, LiaisonError
 from federation.probe.delivery import SENTENCES, TERMINAL, DeliveryState, advance
@@ -61,18 +61,22 @@ def status_of(row: DeliveryRow) -> broker_pb2.DeliveryStatus:
     )
 
 
-def deliveries_of(session: Session, request_id: str) -> list[DeliveryRow]:
-    """All deliveries of a request, in the order of their galleries."""
-    return list(
-        session.scalars(
-            select(DeliveryRow).where(DeliveryRow.request_id == request_id).order_by(DeliveryRow.id)
+def deliveries_of(session: Session, request_id: str, *, whole: bool = False) -> list[DeliveryRow]:
+    """All deliveries of a request, in the order of their galleries; sealed bytes are read only when `whole`."""
+    chosen = select(DeliveryRow).where(DeliveryRow.request_id == request_id).order_by(DeliveryRow.id)
+    if not whole:
+        chosen = chosen.options(
+            defer(DeliveryRow.sealed_key), defer(DeliveryRow.sealed_answer), defer(DeliveryRow.receipt)
         )
-    )
+    return list(session.scalars(chosen))
 
 
 def own_request(session: Session, request_id: str, agency: str) -> RequestRow:
-    """A request of this agency. Raises LiaisonError(REQUEST_UNKNOWN), also when it is another agency's."""
-    row = session.get(RequestRow, request_id)
+    """A request of this agency, without its ciphertext.
+
+    Raises LiaisonError(REQUEST_UNKNOWN), also when it is another agency's.
+    """
+    row = session.get(RequestRow, request_id, options=[defer(RequestRow.ciphertext)])
     if row is None or row.agency != agency:
         raise LiaisonError(Code.REQUEST_UNKNOWN)
     return row

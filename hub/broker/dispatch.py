@@ -12,7 +12,7 @@ from federation.canonical import parse, stamp
 from federation.identity.statement import SignedStatement
 from federation.probe.delivery import DeliveryState
 from hub.broker.deliveries import move, withdrawn_from_node
-from hub.broker.proofs import log_proof
+from hub.broker.proofs import Hashes, log_proof
 from hub.broker.serving import galleries_of
 from hub.store.tables import AgencyRow, DeliveryRow, RequestRow
 from hub.store.writer import Transaction
@@ -23,7 +23,7 @@ _BATCH = 4  # each may carry a ciphertext of megabytes
 
 
 def due(
-    session: Session, agency: str, node: str, sent: Collection[str], at: datetime
+    session: Session, agency: str, node: str, sent: Collection[str], at: datetime, hashes: Hashes
 ) -> list[broker_pb2.Delivery]:
     """The next few deliveries for a node that its link has not carried yet, the nearest deadline first.
 
@@ -46,10 +46,10 @@ def due(
         for row in waiting
         if (row.gallery in serves if row.state == DeliveryState.QUEUED.value else row.node == node)
     ]
-    return [_message(session, delivery_id) for delivery_id in chosen[:_BATCH]]
+    return [_message(session, delivery_id, hashes) for delivery_id in chosen[:_BATCH]]
 
 
-def _message(session: Session, delivery_id: str) -> broker_pb2.Delivery:
+def _message(session: Session, delivery_id: str, hashes: Hashes) -> broker_pb2.Delivery:
     delivery = session.get_one(DeliveryRow, delivery_id)
     request = session.get_one(RequestRow, delivery.request_id)
     beneficiary = _beneficiary(request.statement)
@@ -62,7 +62,7 @@ def _message(session: Session, delivery_id: str) -> broker_pb2.Delivery:
         else b"",
         sealed_key=delivery.sealed_key or b"",
         ciphertext=request.ciphertext or b"",
-        proof=log_proof(session, request.log_index),
+        proof=log_proof(session, request.log_index, hashes),
     )
 
 

@@ -97,7 +97,8 @@ class LinkServicer(LinkServiceServicer):
         while True:
             link.wake.clear()
             sent, now = frozenset(link.sent), self._core.clock()
-            batch = await self._core.read(partial(due, agency=link.agency, node=link.node, sent=sent, at=now))
+            look = partial(due, agency=link.agency, node=link.node, sent=sent, at=now)
+            batch = await self._core.read(partial(look, hashes=self._core.hashes))
             if not batch:
                 await link.wake.wait()
                 continue

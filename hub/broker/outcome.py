@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from federation.canonical import digest
@@ -42,11 +43,11 @@ def open_outcome(
     """Verify an outcome. Raises LiaisonError: REQUEST_UNKNOWN when this agency has no such delivery, SEAL_BROKEN when
     the sealed answer is not the one that was signed for, and a signature's errors."""
     row = _own(session, message.delivery_id, agency)
-    request = session.get_one(RequestRow, row.request_id)
+    request_digest = session.scalar(select(RequestRow.digest).where(RequestRow.id == row.request_id))
     statement = SignedStatement.decode(message.receipt)
     receipt = Receipt.decode(trust.verify(statement, "receipt", at, agency=agency))
     named = (receipt.request, receipt.request_sha256, receipt.gallery)
-    if named != (row.request_id, request.digest, gallery_of(row)):
+    if named != (row.request_id, request_digest, gallery_of(row)):
         raise LiaisonError(Code.SIGNATURE_INVALID, "The receipt is for another request or gallery.")
     return Verified(message.delivery_id, receipt, statement, _checked_answer(receipt, message.sealed_answer))
 

@@ -5,11 +5,34 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from federation.errors import Code, LiaisonError
+from federation.log import NodeReader, inclusion_proof
 from hub.store.log import LogReader
 from protos.liaison.v1 import broker_pb2
 
+_MOST_HASHES = 1 << 16
 
-def log_proof(session: Session, index: int) -> broker_pb2.LogProof:
+
+class Hashes:
+    """Hashes of complete subtrees that were read before. They never change, so neither does what is kept here."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], bytes] = {}
+
+    def reader(self, log: LogReader) -> NodeReader:
+        """A reader that asks the database only for what is new. Safe in any thread."""
+
+        def read(level: int, index: int) -> bytes:
+            known = self._known.get((level, index))
+            if known is None:
+                if len(self._known) >= _MOST_HASHES:
+                    self._known = {}
+                known = self._known[level, index] = log.node(level, index)
+            return known
+
+        return read
+
+
+def log_proof(session: Session, index: int, hashes: Hashes) -> broker_pb2.LogProof:
     """An entry with its salt, and the proof that it is in the tree of the newest checkpoint."""
     log = LogReader(session)
     newest = log.latest()
@@ -20,7 +43,7 @@ def log_proof(session: Session, index: int) -> broker_pb2.LogProof:
         salt=log.salt(index),
         index=index,
         checkpoint=newest.note,
-        inclusion=log.inclusion(index, newest.size),
+        inclusion=inclusion_proof(index, newest.size, hashes.reader(log)),
     )
 
 

@@ -16,7 +16,7 @@ from hub.broker.caller import caller
 from hub.broker.collect import acknowledge, collect
 from hub.broker.core import Core
 from hub.broker.deliveries import FINAL, deliveries_of, own_request, status_of
-from hub.broker.proofs import log_proof
+from hub.broker.proofs import Hashes, log_proof
 from hub.broker.submit import AlarmError, open_submission, take
 from hub.broker.withdraw import cancel, open_cancellation
 from protos.liaison.v1 import broker_pb2 as pb
@@ -48,7 +48,7 @@ class BrokerServicer(BrokerServiceServicer):
         core.links.wake(owners)
         core.sooner.set()
         request_id = submission.request.id
-        return await core.read(lambda s: _submitted(s, request_id, who.agency))
+        return await core.read(lambda s: _submitted(s, request_id, who.agency, core.hashes))
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, context: Any
@@ -96,11 +96,11 @@ class BrokerServicer(BrokerServiceServicer):
         return pb.CancelResponse(deliveries=statuses)
 
 
-def _submitted(session: Session, request_id: str, agency: str) -> pb.SubmitResponse:
+def _submitted(session: Session, request_id: str, agency: str, hashes: Hashes) -> pb.SubmitResponse:
     row = own_request(session, request_id, agency)
     return pb.SubmitResponse(
         receipt=row.receipt,
-        proof=log_proof(session, row.log_index),
+        proof=log_proof(session, row.log_index, hashes),
         deliveries=[status_of(delivery) for delivery in deliveries_of(session, request_id)],
     )
 
