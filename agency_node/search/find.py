@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from federation.canonical import b64
-from federation.errors import Code, LiaisonError
 from federation.probe.answer import Candidate, GallerySize
 
 if TYPE_CHECKING:
-    from agency_node.engine.base import Face, FaceEngine
+    from agency_node.engine.base import FaceEngine
     from agency_node.gallery.gallery import Gallery
     from agency_node.gallery.model import Match
 
 FaceBox = tuple[int, int, int, int]
 
-LEAST_OVERLAP = 0.3
 PHOTO_SIDE = 480
 PHOTO_QUALITY = 88
 _LONGEST_LINE = 200
@@ -56,10 +54,11 @@ class GallerySearcher:
 
     def find(self, gallery: str, picture: bytes, box: FaceBox, limit: int, release: Collection[str]) -> Found:
         """See `Searcher.find`. Raises LiaisonError(IMAGE_UNREADABLE, IMAGE_TOO_LARGE, NO_FACE, INDEX_UNAVAILABLE)."""
+        from agency_node.engine.choose import face_at
         from agency_node.engine.picture import open_picture
 
         probe = open_picture(picture)
-        face = face_there(self._engine.detect(probe), box)
+        face = face_at(self._engine.detect(probe), box)
         held = self._galleries[gallery]
         matches = held.search(self._engine.template(probe, face), limit)
         counts = held.counts()
@@ -68,18 +67,6 @@ class GallerySearcher:
             GallerySize(subjects=counts.subjects, templates=counts.templates),
             tuple(_candidate(held, match, rank, release) for rank, match in enumerate(matches[:limit], 1)),
         )
-
-
-def face_there(faces: Collection[Face], box: FaceBox) -> Face:
-    """The face that lies at `box`: the one that overlaps it most, never another. Raises LiaisonError(NO_FACE)."""
-    from agency_node.engine.base import overlap
-
-    there = max(faces, key=lambda face: overlap(face.box, box), default=None)
-    if there is None or overlap(there.box, box) < LEAST_OVERLAP:
-        raise LiaisonError(
-            Code.NO_FACE, "This agency's engine finds none at the place that the request names."
-        )
-    return there
 
 
 def _candidate(gallery: Gallery, match: Match, rank: int, release: Collection[str]) -> Candidate:
