@@ -10,7 +10,7 @@ import click
 from hub.cli.agencies import agency, token
 from hub.cli.log import log
 from hub.cli.policy import policy
-from hub.cli.region import init, serve
+from hub.cli.region import certify, init, serve
 from hub.cli.shell import HubGroup, run
 from hub.cli.status import status
 
@@ -25,7 +25,7 @@ def cli() -> None:
     """
 
 
-for command in (init, serve, agency, token, policy, log, status):
+for command in (init, serve, agency, token, policy, log, status, certify):
     cli.add_command(command)
 
 

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from federation.errors import Code, LiaisonError
 from hub.cli.shell import HubCommand, Shell, now, offline_option
 from hub.config import Settings
+from hub.registry.bundle import replace_file
+from hub.registry.certify import recertify
 from hub.registry.founding import Founded, found
 
 _WILDCARDS = ("0.0.0.0", "[::]")  # noqa: S104 - recognised, not bound to
@@ -154,3 +156,25 @@ def serve(shell: Shell) -> None:
     from hub.broker.server import serve as run_broker
 
     asyncio.run(run_broker(shell.hub()))
+
+
+@click.command(cls=HubCommand, epilog="hub certify --offline /media/usb/delta")
+@offline_option
+@click.pass_obj
+def certify(shell: Shell, offline: Path | None) -> None:
+    """Renew the certificates of the hub's and the coordinator's signing keys for another year, with the offline root.
+
+    The keys stay, and a new bundle is published under the coordinator's new certificate. Do it when `hub status`
+    lists one of them as ending; then restart `hub serve`.
+    """
+    hub, keys = shell.hub(), shell.offline(offline)
+    root, (coordinator, _) = keys.root(hub), keys.coordinator()
+    made = recertify(hub, root, coordinator, now())
+    shell.write(made.log)
+    replace_file(keys.folder / "coordinator.der", made.coordinator)
+    replace_file(hub.home / "certs" / "hub.der", made.hub)
+    replace_file(hub.bundle_path, made.signed.encode())
+    value = {"region": hub.region, "bundle_version": made.bundle.version}
+    shell.answer(
+        value, "Both are certified for another year. Restart `hub serve`; put the offline keys away again."
+    )

@@ -8,7 +8,6 @@ which no running hub has. So a hub that is taken over cannot make itself an agen
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import update
@@ -159,5 +158,8 @@ def reason(text: str) -> str:
 
 def _same(first: str, second: str) -> bool:
     """Whether two fingerprints are the same to people: case, spaces and hyphens do not count."""
-    canonical: Callable[[str], str] = lambda text: re.sub(r"[\s:-]", "", text).lower()  # noqa: E731
-    return canonical(first) == canonical(second)
+    return _bare(first) == _bare(second)
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[\s:-]", "", text).lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from federation.errors import Code, LiaisonError
 from federation.identity.statement import sign
 from hub.registry.bundle import CurrentTrust, compose, replace_file, sign_bundle, successor
+from hub.registry.certify import recertify
 
 REGION = "liaison: region/v1\nregion: {region}\nversion: {version}\nadopts: [{adopts}]\n"
 STATUTE = """\
@@ -103,3 +105,22 @@ def test_the_regions_policy_never_goes_back_and_a_version_never_changes(region: 
         successor(trust, policy, None, [], region.at)
     with refused(Code.REQUEST_INVALID):
         successor(trust, None, None, ["0x7"], region.at)
+
+
+def test_the_regions_own_certificates_are_renewed_even_after_they_ended(region: Any) -> None:
+    later = region.at + timedelta(days=400)
+    with refused(Code.CERTIFICATE_INVALID):
+        region.hub.trust(later)
+    coordinator, _ = region.offline.coordinator()
+    made = recertify(region.hub, region.offline.root(region.hub), coordinator, later)
+    region.write(made.log)
+    replace_file(region.hub.bundle_path, made.signed.encode())
+    trust = region.hub.trust(later)
+    assert (trust.bundle.version, trust.bundle.policy) == (2, made.bundle.policy)
+    key, _ = region.hub.load_hub_signer()
+    receipt = sign("receipt", b"{}", key, made.hub)
+    assert trust.verify(receipt, "receipt", later) == b"{}"
+    assert [e["identity"] for e in region.events("certificate")] == [
+        "spiffe://delta/hub",
+        "spiffe://delta/coordinator",
+    ]
