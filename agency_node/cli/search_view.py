@@ -119,7 +119,7 @@ def print_list(listed: Sequence[Listed], console: Console) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for column in ("id", "state", "made", "case", "purpose", "galleries"):
-        table.add_column(column, no_wrap=column == "id")
+        table.add_column(column, no_wrap=column in ("id", "state", "made"))
     for line in listed:
         table.add_row(
             line.id,

@@ -22,6 +22,16 @@ LEAD_WORDING = (
 NOT_CALIBRATED = "not calibrated"
 
 
+_DECIDED = frozenset(
+    {
+        DeliveryState.ANSWERED,
+        DeliveryState.REFUSED_BY_HUB,
+        DeliveryState.REFUSED_BY_NODE,
+        DeliveryState.AWAITING_APPROVAL,
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class GalleryOutcome:
     """One delivery as the requester sees it.
@@ -48,7 +58,10 @@ class GalleryOutcome:
 
     @property
     def rule(self) -> str | None:
-        """The deciding rule as `source/id`: of an answer the owner's share rule, else the first named."""
+        """The deciding rule as `source/id`: of an answer the owner's share rule, of a refusal or a wait the first that
+        is named; None where no rule decided, as when time ran out."""
+        if self.status not in _DECIDED:
+            return None
         shares = [rule for rule in self.rules if rule.effect == "share"]
         chosen = (shares if self.status is DeliveryState.ANSWERED and shares else list(self.rules))[:1]
         return f"{chosen[0].source}/{chosen[0].id}" if chosen else None
@@ -87,7 +100,7 @@ class GalleryOutcome:
 class SearchResult:
     """One search: its id, what the probe is called, an outcome for every gallery asked, and seconds it took.
 
-    `log_index` and `log_size` say where in the log the request was proven to be. `working` is the picture that
+    `log_index` says where in the log the request was proven to be. `working` is the picture that
     was sealed (JPEG or PNG), kept out of the JSON.
     """
 
@@ -96,7 +109,6 @@ class SearchResult:
     outcomes: tuple[GalleryOutcome, ...]
     seconds: float
     log_index: int | None = None
-    log_size: int | None = None
     notes: tuple[str, ...] = ()
     working: bytes = field(default=b"", repr=False)
 
@@ -111,7 +123,7 @@ class SearchResult:
             "id": self.id,
             "probe": self.probe,
             "deliveries": [outcome.as_json() for outcome in self.outcomes],
-            "log": {"index": self.log_index, "size": self.log_size},
+            "log": {"index": self.log_index},
             "notes": list(self.notes),
             "wording": LEAD_WORDING,
             "seconds": round(self.seconds, 3),
