@@ -15,19 +15,20 @@ import grpc.aio
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.orm import Session
 
-from federation.canonical import b64, canonical, digest, stamp
+from federation.canonical import b64, canonical, digest, stamp, unb64
 from federation.identity.certificates import make_csr, parse_certificate, pem
 from federation.identity.hybrid import SealingKey
 from federation.identity.keys import fingerprint, new_signing_key, new_tls_key, private_pem
 from federation.identity.node import GalleryStatement, NodeStatement, PolicyStatement
 from federation.identity.spiffe import SpiffeId
 from federation.identity.statement import SignedStatement, sign
-from federation.log import KeyType, NoteSigner
+from federation.log import KeyType, LogEntry, NoteSigner, parse_entry
 from federation.probe.answer import Cancellation, Receipt
 from federation.probe.envelope import open_probe, seal_answer, seal_probe
 from federation.probe.request import ProbeRequest
-from federation.wire import CLIENT_OPTIONS, CODE_KEY
+from federation.wire import CLIENT_OPTIONS
 from hub.broker.server import Running, start
 from hub.config import Hub, Settings, load_hub
 from hub.registry.agencies import add_agency, confirm
@@ -37,6 +38,8 @@ from hub.registry.offline import Offline
 from hub.registry.publication import publish
 from hub.registry.service import issuer_of
 from hub.registry.tokens import make_token
+from hub.store.log import LogReader
+from hub.store.members import Members
 from protos.liaison.v1 import broker_pb2, broker_pb2_grpc
 
 PICTURE = b"a picture that only the gallery's node may read " * 40
@@ -79,11 +82,6 @@ def policy_of(agency: str, *, galleries: Iterable[str] = (), requires: Iterable[
             "use": [{"id": "any", "says": "Our detectives may ask everybody."}],
         }
     )
-
-
-def code_of(error: grpc.aio.AioRpcError) -> str | None:
-    metadata: Any = error.trailing_metadata() or ()
-    return next((value for key, value in metadata if key == CODE_KEY), None)
 
 
 @dataclass
@@ -201,7 +199,7 @@ class Member:
         )
         assert picture == PICTURE
         answer = self.sign("answer", b'{"candidates":"only for the requester"}').encode()
-        sealed = seal_answer(answer, statement.digest, gallery, SealingKeyPublic.of(request))
+        sealed = seal_answer(answer, statement.digest, gallery, unb64(request.answer_key))
         fields: dict[str, Any] = {
             "request": request.id,
             "request_sha256": statement.digest,
@@ -224,14 +222,6 @@ class Member:
         call = broker_pb2_grpc.LinkServiceStub(self.channel()).Open()
         await call.write(broker_pb2.OpenRequest(hello=broker_pb2.Hello(**(fields | hello))))
         return FakeLink(call)
-
-
-class SealingKeyPublic:
-    @staticmethod
-    def of(request: ProbeRequest) -> bytes:
-        import base64
-
-        return base64.b64decode(request.answer_key)
 
 
 @dataclass(frozen=True)
@@ -322,8 +312,6 @@ class Region:
         root = Offline(self.home / "offline").root(hub)
         if first is None and confirmed:
             await run(lambda tx: confirm(tx, "delta", agency, fingerprint(signer.public_key()), root))
-        from hub.store.members import Members
-
         row = await self.running.core.read(lambda s: Members(s).agency(agency).signing_certificate)
         member = Member(
             hub,
@@ -349,12 +337,7 @@ class Region:
         """The types of all log entries, in order."""
         return [entry.type.value for entry in self.entries()]
 
-    def entries(self) -> list[Any]:
-        from sqlalchemy.orm import Session
-
-        from federation.log import parse_entry
-        from hub.store.log import LogReader
-
+    def entries(self) -> list[LogEntry]:
         with Session(self.running.core.engine) as session:
             log = LogReader(session)
             return [parse_entry(entry) for entry in log.entries(0, log.size())]

@@ -6,13 +6,14 @@ from typing import Any
 
 import grpc
 
-from federation.canonical import unb64
 from federation.identity.statement import SignedStatement
 from federation.log import open_checkpoint, parse_entry, parse_vkey, verify_inclusion
 from federation.log.merkle import leaf_hash
 from federation.probe.answer import SubmissionReceipt
 from federation.probe.envelope import open_answer
 from federation.probe.logged import check_logged
+from hub.store.tables import RequestRow
+from protos.liaison.v1 import broker_pb2
 
 G = "eastport-pd/booking"
 
@@ -92,7 +93,7 @@ async def test_each_gallery_is_decided_by_itself_and_says_why(region: Any, asker
     }
     taken = await asker.broker.Submit(asker.request(galleries, region.clock()).message)
     states = {d.gallery: (d.state, d.code, [r.id for r in d.rules]) for d in taken.deliveries}
-    assert states[G] == ("queued", "", ["any", "assist"]) or states[G][0] == "queued"
+    assert states[G][:2] == ("queued", "")
     assert states["harbor-pd/booking"] == ("refused_by_hub", "policy-denies", ["not-today"])
     assert states["ridge-pd/booking"][:2] == ("awaiting_approval", "approval-missing")
     for gallery in ("nowhere-pd/booking", "eastport-pd/attic"):
@@ -163,7 +164,6 @@ async def test_the_hubs_disk_holds_nothing_that_can_be_read_of_probe_or_answer(
     held += _disk(region)
     for secret in (b"a picture that only", b"only for the requester", asked.key.raw, owner.sealing.raw):
         assert secret not in held
-    assert unb64(asked.request.answer_key)[:32] not in asked.key.raw
 
 
 async def test_the_ciphertext_is_gone_when_no_delivery_needs_it(region: Any, asker: Any, owner: Any) -> None:
@@ -195,25 +195,17 @@ def _disk(region: Any) -> bytes:
 
 
 def _ciphertext(session: Any, request_id: str) -> bytes | None:
-    from hub.store.tables import RequestRow
-
     held: bytes | None = session.get_one(RequestRow, request_id).ciphertext
     return held
 
 
 def _id(asked: Any) -> Any:
-    from protos.liaison.v1 import broker_pb2
-
     return broker_pb2.CollectRequest(request_id=asked.id)
 
 
 def _watch(asked: Any) -> Any:
-    from protos.liaison.v1 import broker_pb2
-
     return broker_pb2.WatchRequest(request_id=asked.id)
 
 
 def _ack(asked: Any) -> Any:
-    from protos.liaison.v1 import broker_pb2
-
     return broker_pb2.AcknowledgeRequest(request_id=asked.id, galleries=[G])
