@@ -44,7 +44,6 @@ class Case:
     permitted: bool = False
     log_index: int | None = None
     log_size: int | None = None
-    remark: str | None = None
     rules: tuple[RuleName, ...] = ()
     policies: dict[str, str] = field(default_factory=dict)
 
@@ -77,15 +76,7 @@ class Case:
         _log.error("defect", delivery=self.delivery_id, kind=type(error).__name__, places=places)
 
 
-@dataclass(frozen=True, slots=True)
-class SealedAnswer:
-    """A sealed answer, and the digest of the signed answer inside."""
-
-    sealed: bytes
-    digest: str
-
-
-def sealed_answer(case: Case, found: Found, request: ProbeRequest, sign: Sign, at: datetime) -> SealedAnswer:
+def sealed_answer(case: Case, found: Found, request: ProbeRequest, sign: Sign, at: datetime) -> bytes:
     """The answer of this gallery, signed and sealed to the request's one-time key."""
     answer = Answer(
         request=request.id,
@@ -100,7 +91,7 @@ def sealed_answer(case: Case, found: Found, request: ProbeRequest, sign: Sign, a
     sealed = seal_answer(signed.encode(), case.request_sha256, case.gallery, unb64(request.answer_key))
     if len(sealed) > MAX_SEALED_ANSWER:
         raise LiaisonError(Code.MESSAGE_TOO_LARGE, "The answer is larger than the wire allows.")
-    return SealedAnswer(sealed, signed.digest)
+    return sealed
 
 
 def signed_receipt(
@@ -115,7 +106,7 @@ def signed_receipt(
     candidates: int | None = None,
 ) -> bytes:
     """What came of a delivery, signed by the owning agency; a signed statement, encoded."""
-    reason = error.sentence if error else case.remark
+    reason = error.sentence if error else None
     receipt = Receipt(
         request=case.request_id,
         request_sha256=case.request_sha256,

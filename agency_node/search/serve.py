@@ -12,6 +12,7 @@ from typing import Protocol
 from agency_node.link.store import NodeStore, Outcome, Searched, user_mark
 from agency_node.search.find import Searcher
 from agency_node.search.receipts import Case, sealed_answer, signed_receipt
+from federation.canonical import digest
 from federation.errors import Code, LiaisonError
 from federation.identity.hybrid import SealingKey
 from federation.identity.region import Trust
@@ -212,32 +213,33 @@ async def _search(
 ) -> Outcome:
     """Rules 7 and 8."""
     assert context.searcher is not None
+    obligations = decision.obligations
+    if obligations.fmr_at_most is not None:
+        raise LiaisonError(
+            Code.POLICY_DENIES,
+            "The rule limits the false match rate, which cannot be kept while the gallery is not calibrated.",
+        )
     case.permitted = True
     picture = open_probe(
         delivery.ciphertext, delivery.sealed_key, case.request_sha256, case.gallery, context.sealing_key
     )
     if "sha256:" + hashlib.sha256(picture).hexdigest() != request.probe.working_sha256:
         raise LiaisonError(Code.SEAL_BROKEN, "The picture is not the one that the request describes.")
-    obligations = decision.obligations
     limit = min(obligations.candidates, request.candidates or DEFAULT_CANDIDATES)
     found = await asyncio.to_thread(
         context.searcher.find, case.name, picture, request.probe.face_box, limit, obligations.release
     )
-    signed = sealed_answer(case, found, request, context.sign, context.clock())
-    if obligations.fmr_at_most is not None:
-        case.remark = (
-            "The limit on the false match rate could not be applied: this gallery is not calibrated."
-        )
+    sealed = sealed_answer(case, found, request, context.sign, context.clock())
     receipt = signed_receipt(
         case,
         "answered",
         context.sign,
         at=context.clock(),
         seconds=context.timer() - started,
-        answer_sha256=signed.digest,
+        answer_sha256=digest(sealed),
         candidates=len(found.candidates),
     )
-    return Outcome(receipt, signed.sealed)
+    return Outcome(receipt, sealed)
 
 
 def _refuse(case: Case, error: LiaisonError, context: Context, started: float) -> Outcome:

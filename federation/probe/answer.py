@@ -61,6 +61,7 @@ class RuleName(Document):
 class Receipt(Document):
     """What the owning agency signs about one delivery, whatever came of it. It names no face and no candidate.
 
+    `answer_sha256` is that of the sealed answer, so that the hub can check it without opening anything.
     `outcome`: `answered`, `refused_by_node` or `failed`; `code` is an error of the catalogue when not answered.
     """
 

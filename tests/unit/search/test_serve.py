@@ -91,13 +91,15 @@ async def test_after_a_crash_before_the_answer_the_delivery_is_served_when_it_co
     assert region.receipt(outcome.receipt).outcome == "answered"
 
 
-async def test_a_limit_on_the_false_match_rate_that_cannot_be_applied_is_said_in_the_receipt(
+async def test_a_limit_on_the_false_match_rate_closes_a_gallery_that_is_not_calibrated(
     region: Region, policy_file: Callable[..., bytes]
 ) -> None:
     share = {"id": "s", "says": "S.", "limits": {"fmr_at_most": 1e-4}}
     region.policy = policy_file(OWNER, share=[share])
     outcome = await outcome_of(region, region.delivery())
-    assert "not calibrated" in (region.receipt(outcome.receipt).reason or "")
+    receipt = region.receipt(outcome.receipt)
+    assert (receipt.outcome, receipt.code) == ("refused_by_node", "policy-denies")
+    assert "not calibrated" in (receipt.reason or "")
 
 
 # --- A hub that was taken over ------------------------------------------------------------------------------
