@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import update
 
 from federation.canonical import stamp
@@ -20,6 +21,7 @@ from federation.identity.certificates import (
     make_signing_certificate,
     open_signing_certificate,
     open_signing_csr,
+    parse_certificate,
 )
 from federation.identity.keys import fingerprint
 from federation.identity.spiffe import SpiffeId, check_name
@@ -69,9 +71,7 @@ def confirm(
     identity = SpiffeId.of_agency(region, agency)
     # The keys are read from what they signed themselves, not from columns that anybody with the database may write.
     waiting = open_signing_csr(row.signing_csr, identity) if row.signing_csr else None
-    known = None
-    if row.signing_certificate:
-        known = open_signing_certificate(row.signing_certificate, root.certificate, transaction.at)[1]
+    known = _certified(row.signing_certificate, identity, root) if row.signing_certificate else None
     if waiting is None and known is None:
         raise LiaisonError(Code.STATE_CONFLICT, f"No node of {agency} has joined, so no key waits.")
     chosen = next((key for key in (waiting, known) if key and _same(fingerprint(key), read_out)), None)
@@ -154,6 +154,15 @@ def reason(text: str) -> str:
     if not text.strip() or len(text) > _NAME_LIMIT or not text.isprintable():
         raise LiaisonError(Code.REQUEST_INVALID, f"A reason has 1 to {_NAME_LIMIT} printable characters.")
     return text
+
+
+def _certified(certificate: bytes, identity: SpiffeId, root: Authority) -> Ed25519PublicKey:
+    """The key that the root certified for an agency, on whatever day: an ended certificate can be renewed."""
+    day = parse_certificate(certificate).not_valid_after_utc
+    certified, key, _ = open_signing_certificate(certificate, root.certificate, day)
+    if certified != identity:
+        raise LiaisonError(Code.CERTIFICATE_INVALID, "The certificate on record is another agency's.")
+    return key
 
 
 def _same(first: str, second: str) -> bool:

@@ -239,10 +239,11 @@ def test_a_key_put_into_the_database_without_its_signing_request_is_not_confirme
         region.write(lambda t: confirm(t, "delta", "a", a.fingerprint, root))
 
 
-def test_confirming_again_renews_the_certificate_of_the_same_key(region: Any) -> None:
+@pytest.mark.parametrize("days", [300, 500])
+def test_confirming_again_renews_the_certificate_of_the_same_key(region: Any, days: int) -> None:
     a = region.member("a")
     old = a.certificate
-    region.at += timedelta(days=300)
+    region.at += timedelta(days=days)
     region.confirm(a)
     new = parse_certificate(a.certificate)
     assert new.public_key() == parse_certificate(old).public_key()
@@ -322,3 +323,16 @@ def test_an_agency_is_entered_once(region: Any) -> None:
     region.add("a")
     with refused(Code.AGENCY_EXISTS):
         region.add("a")
+
+
+def test_another_agencys_certificate_put_into_the_database_renews_nothing(region: Any) -> None:
+    a, b = region.member("a"), region.member("b")
+
+    def tamper(t: Any) -> None:
+        Members(t.session).agency("a").signing_certificate = b.certificate
+
+    region.write(tamper)
+    root = region.offline.root(region.hub)
+    with refused(Code.CERTIFICATE_INVALID):
+        region.write(lambda t: confirm(t, "delta", "a", b.fingerprint, root))
+    assert a.fingerprint != b.fingerprint
