@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Engine
@@ -21,7 +22,7 @@ from hub.broker.changes import Changes
 from hub.broker.links import Links
 from hub.broker.policies import Policies
 from hub.broker.proofs import Hashes
-from hub.store.writer import Writer
+from hub.store.writer import Transaction, Writer
 
 T = TypeVar("T")
 _READERS = 4
@@ -55,6 +56,18 @@ class Core:
         """Ask the database in one snapshot, away from the event loop. Raises LiaisonError(STORAGE_FAILED)."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._ask, question)
 
+    async def write(self, job: Callable[[Transaction], T], then: Callable[[T], None]) -> T:
+        """Do a job of the writer. `then` runs in the event loop after the commit, even if the caller has gone by then:
+        what is committed is always told."""
+        loop = asyncio.get_running_loop()
+
+        def told(transaction: Transaction) -> T:
+            value = job(transaction)
+            transaction.after_commit.append(partial(_soon, loop, then, value))
+            return value
+
+        return await self.writer.run(told)
+
     def sign(self, kind: str, payload: bytes) -> SignedStatement:
         """A statement of the hub."""
         return sign(kind, payload, self.signer, self.certificate)
@@ -70,3 +83,7 @@ class Core:
                 return question(session)
         except SQLAlchemyError as error:
             raise LiaisonError(Code.STORAGE_FAILED) from error
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[T], None], value: T) -> None:
+    loop.call_soon_threadsafe(call, value)

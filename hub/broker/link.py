@@ -87,10 +87,13 @@ class LinkServicer(LinkServiceServicer):
         """Queue again what the node had not claimed, unless its next link has taken over."""
         if not self._core.links.close(link):
             return
-        changed = await self._core.writer.run(lambda tx: take_back(tx, link.agency, link.node))
-        self._core.changes.tell(changed)
-        # Another node of the agency may serve the same gallery by now.
-        self._core.links.wake([link.agency])
+
+        def queued_again(requests: set[str]) -> None:
+            self._core.changes.tell(requests)
+            # Another node of the agency may serve the same gallery by now.
+            self._core.links.wake([link.agency])
+
+        await self._core.write(lambda tx: take_back(tx, link.agency, link.node), queued_again)
 
     async def _dispatch(self, link: Link) -> None:
         """Send what is due, look again when woken; no polling."""
@@ -113,6 +116,7 @@ class LinkServicer(LinkServiceServicer):
                 request_id, wanted = await mark_done
                 if not wanted:
                     link.withdraw(delivery.delivery_id)
+                # A link that ends before this is followed by `take_back`, which tells the same watchers.
                 self._core.changes.tell([request_id])
 
     async def _receive(self, link: Link, messages: AsyncIterator[broker_pb2.OpenRequest]) -> None:
@@ -130,8 +134,9 @@ class LinkServicer(LinkServiceServicer):
 
     async def _claimed(self, link: Link, message: broker_pb2.Claim) -> None:
         try:
-            request_id, wanted = await self._core.writer.run(
-                lambda tx: claim(tx, message.delivery_id, link.agency, link.node)
+            _, wanted = await self._core.write(
+                lambda tx: claim(tx, message.delivery_id, link.agency, link.node),
+                lambda claimed: self._core.changes.tell([claimed[0]]),
             )
         except LiaisonError as error:
             if error.code is not Code.REQUEST_UNKNOWN:
@@ -140,7 +145,6 @@ class LinkServicer(LinkServiceServicer):
             return
         if not wanted:
             link.withdraw(message.delivery_id)
-        self._core.changes.tell([request_id])
 
     async def _came(self, link: Link, message: broker_pb2.Outcome) -> None:
         at = self._core.clock()
@@ -153,9 +157,10 @@ class LinkServicer(LinkServiceServicer):
                 raise
             link.withdraw(message.delivery_id)
             return
-        request_id = await self._core.writer.run(lambda tx: record(tx, verified))
+        await self._core.write(
+            lambda tx: record(tx, verified), lambda request_id: self._core.changes.tell([request_id])
+        )
         link.settle(message.delivery_id)
-        self._core.changes.tell([request_id])
 
 
 async def _first(messages: AsyncIterator[broker_pb2.OpenRequest]) -> broker_pb2.Hello:

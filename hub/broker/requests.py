@@ -31,24 +31,29 @@ class BrokerServicer(BrokerServiceServicer):
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def Submit(self, request: pb.SubmitRequest, context: Any) -> pb.SubmitResponse:  # noqa: N802
+    async def Submit(self, message: pb.SubmitRequest, context: Any) -> pb.SubmitResponse:  # noqa: N802
         """Take a request, or answer again what was taken before."""
         core, who = self._core, caller()
         at = core.clock()
         trust = core.trust_at(at)
-        submission = await core.read(lambda _: open_submission(request, who.agency, trust, at))
+        submission = await core.read(lambda _: open_submission(message, who.agency, trust, at))
+        request = submission.request
+        owners = {gallery.partition("/")[0] for gallery in request.galleries}
+
+        def taken(_fresh: bool) -> None:
+            core.links.wake(owners)
+            core.sooner.set()
+
         try:
-            await core.writer.run(lambda tx: take(tx, submission, who.node, trust, core.policies, core.sign))
+            await core.write(
+                lambda tx: take(tx, submission, who.node, trust, core.policies, core.sign), taken
+            )
         except AlarmError as alarm:
             _log.warning(alarm.event.value, agency=who.agency, node=who.node)
             event, facts = alarm.event, alarm.facts
             await core.writer.run(lambda tx: tx.append(event, facts))
             raise
-        owners = {gallery.partition("/")[0] for gallery in submission.request.galleries}
-        core.links.wake(owners)
-        core.sooner.set()
-        request_id = submission.request.id
-        return await core.read(lambda s: _submitted(s, request_id, who.agency, core.hashes))
+        return await core.read(lambda s: _submitted(s, request.id, who.agency, core.hashes))
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, context: Any
@@ -87,9 +92,12 @@ class BrokerServicer(BrokerServiceServicer):
         at = core.clock()
         statement = SignedStatement.decode(request.cancellation)
         cancellation = open_cancellation(statement, agency, core.trust_at(at), at)
-        ended = await core.writer.run(lambda tx: cancel(tx, cancellation, statement, agency))
-        core.links.withdraw(ended)
-        core.changes.tell([cancellation.request])
+
+        def ended(deliveries: list[str]) -> None:
+            core.links.withdraw(deliveries)
+            core.changes.tell([cancellation.request])
+
+        await core.write(lambda tx: cancel(tx, cancellation, statement, agency), ended)
         statuses = await core.read(
             lambda s: [status_of(row) for row in deliveries_of(s, cancellation.request)]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -272,6 +273,23 @@ async def test_members_can_check_that_the_log_only_grows(region: Any, asker: Any
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await asker.log.Inclusion(broker_pb2.InclusionRequest(index=0, size=after.size + 1000))
     assert code_of(caught.value) == "request-invalid"
+
+
+async def test_what_is_committed_is_told_even_if_the_caller_has_gone(region: Any) -> None:
+    begun, goes_on, told = asyncio.Event(), threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def job(_transaction: Any) -> str:
+        loop.call_soon_threadsafe(begun.set)
+        goes_on.wait(10)
+        return "done"
+
+    call = asyncio.create_task(region.running.core.write(job, lambda _: told.set()))
+    await begun.wait()
+    call.cancel()
+    goes_on.set()
+    await asyncio.wait_for(told.wait(), 10)
+    assert call.cancelled()
 
 
 @pytest.mark.slow
