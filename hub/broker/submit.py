@@ -14,13 +14,11 @@ Then each gallery is decided by itself; a refusal there is an outcome, not an er
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from federation.canonical import canonical, digest, stamp
@@ -29,25 +27,20 @@ from federation.identity.region import Trust
 from federation.identity.spiffe import check_name
 from federation.identity.statement import SignedStatement
 from federation.log import EntryType
-from federation.policy.decision import Decision, Outcome
-from federation.policy.evaluate import evaluate
-from federation.policy.facts import GalleryFacts
 from federation.policy.offences import OFFENCES
 from federation.policy.vocabulary import PROBE_SOURCES, PURPOSES
-from federation.probe.answer import RuleName, SubmissionReceipt, SubmittedDelivery
-from federation.probe.decide import facts_of
-from federation.probe.delivery import SENTENCES, DeliveryState
+from federation.probe.answer import SubmissionReceipt, SubmittedDelivery
+from federation.probe.delivery import DeliveryState
 from federation.probe.logged import request_facts
 from federation.probe.request import MOST_GALLERIES, ProbeRequest
 from federation.wire import MAX_CIPHERTEXT
+from hub.broker.decisions import Decided, decide, served_galleries
 from hub.broker.policies import Policies
-from hub.broker.serving import Served, galleries_of
 from hub.store.tables import DeliveryRow, RequestRow
 from hub.store.writer import Transaction
 from protos.liaison.v1 import broker_pb2
 
 _LONGEST_KEY = 4096
-_LONGEST_REASON = 1000
 _SHORTEST_CIPHERTEXT = 12 + 16  # nonce and tag
 _NOTHING_SEALED = "No probe was sealed, though there are galleries to send it to."
 
@@ -72,18 +65,6 @@ class Submission:
     ciphertext: bytes
     keys: Mapping[str, bytes]
     payload_digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """One gallery's first state, and what the log says of the decision."""
-
-    gallery: str
-    state: DeliveryState
-    reason: str
-    code: Code | None
-    rules: tuple[RuleName, ...]
-    facts: dict[str, Any]
 
 
 def open_submission(message: broker_pb2.SubmitRequest, agency: str, trust: Trust, at: datetime) -> Submission:
@@ -142,11 +123,11 @@ def take(
         return False
     request.check_fresh(transaction.at)
     _check_policy(session, request, node, policies, trust, transaction.at)
-    served = _served(session, request)
+    served = served_galleries(session, request)
     unsealed = [name for name in served if name not in submission.keys]
     if unsealed:
         raise LiaisonError(Code.REQUEST_INVALID, f"There is no sealed key for {unsealed[0]}.")
-    decided = _decide(session, request, served, policies, trust, transaction.at)
+    decided = decide(session, request, served, policies, trust, transaction.at)
     _write(transaction, submission, decided, sign)
     return True
 
@@ -186,87 +167,7 @@ def _check_policy(
         raise AlarmError(Code.STATE_CONFLICT, sentence, EntryType.DIVERGENCE, facts)
 
 
-def _served(session: Session, request: ProbeRequest) -> dict[str, Served]:
-    """The galleries of the request that some node serves, by full name."""
-    owners = sorted({gallery.partition("/")[0] for gallery in request.galleries})
-    known = {owner: galleries_of(session, owner) for owner in owners}
-    found: dict[str, Served] = {}
-    for gallery in request.galleries:
-        owner, _, name = gallery.partition("/")
-        if name in known[owner]:
-            found[gallery] = known[owner][name]
-    return found
-
-
-def _decide(
-    session: Session,
-    request: ProbeRequest,
-    served: Mapping[str, Served],
-    policies: Policies,
-    trust: Trust,
-    at: datetime,
-) -> list[_Decided]:
-    searches = _searches_today(session, request, at)
-    decided = []
-    for gallery in request.galleries:
-        if gallery not in served:
-            decided.append(_unknown(request.id, gallery))
-            continue
-        owner, _, name = gallery.partition("/")
-        facts = facts_of(request, searches[gallery])
-        files = policies.for_pair(session, facts.askers, owner, trust, at)
-        decision = evaluate(facts, GalleryFacts(owner, name, served[gallery].kind), files, at)
-        decided.append(_decided(request.id, gallery, decision))
-    return decided
-
-
-def _searches_today(session: Session, request: ProbeRequest, at: datetime) -> Counter[str]:
-    """How often the user's requests of this UTC day went to each gallery; refusals are no searches."""
-    midnight = stamp(at.replace(hour=0, minute=0, second=0, microsecond=0))
-    rows = session.execute(
-        select(DeliveryRow.agency, DeliveryRow.gallery, func.count())
-        .join(RequestRow, RequestRow.id == DeliveryRow.request_id)
-        .where(
-            RequestRow.agency == request.requester.agency,
-            RequestRow.user == request.requester.user,
-            RequestRow.accepted_at >= midnight,
-            DeliveryRow.state != DeliveryState.REFUSED_BY_HUB.value,
-        )
-        .group_by(DeliveryRow.agency, DeliveryRow.gallery)
-    )
-    return Counter({f"{agency}/{gallery}": count for agency, gallery, count in rows})
-
-
-def _unknown(request_id: str, gallery: str) -> _Decided:
-    reason = "Not searched: no gallery of that name is registered."
-    facts = {
-        "request": request_id,
-        "gallery": gallery,
-        "decision": Outcome.DENY.value,
-        "code": Code.GALLERY_UNKNOWN.value,
-    }
-    return _Decided(gallery, DeliveryState.REFUSED_BY_HUB, reason, Code.GALLERY_UNKNOWN, (), facts)
-
-
-def _decided(request_id: str, gallery: str, decision: Decision) -> _Decided:
-    state, code, reason = {
-        Outcome.PERMIT: (DeliveryState.QUEUED, None, SENTENCES[DeliveryState.QUEUED]),
-        Outcome.WAIT: (DeliveryState.AWAITING_APPROVAL, Code.APPROVAL_MISSING, decision.reason),
-        Outcome.DENY: (DeliveryState.REFUSED_BY_HUB, Code.POLICY_DENIES, decision.reason),
-    }[decision.outcome]
-    facts = {
-        "request": request_id,
-        "gallery": gallery,
-        "decision": decision.outcome.value,
-        "rules": [rule._asdict() for rule in decision.rules],
-        "missing": list(decision.missing),
-        "policies": dict(sorted(decision.digests.items())),
-    }
-    rules = tuple(RuleName(source=rule.source, id=rule.id, effect=rule.effect) for rule in decision.rules)
-    return _Decided(gallery, state, reason[:_LONGEST_REASON], code, rules, facts)
-
-
-def _write(transaction: Transaction, submission: Submission, decided: list[_Decided], sign: Sign) -> None:
+def _write(transaction: Transaction, submission: Submission, decided: list[Decided], sign: Sign) -> None:
     request, statement, now = submission.request, submission.statement, transaction.now
     leaf = transaction.append(EntryType.REQUEST, request_facts(request), statement.payload)
     for one in decided:

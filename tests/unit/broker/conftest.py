@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -282,6 +281,8 @@ class Region:
     async def restart(self) -> None:
         await self.running.stop(grace=0)
         self.running = await start(self.hub, self.clock, recheck_seconds=0.1)
+        for member in self.members.values():
+            member.port = self.running.broker
 
     async def add(
         self,
@@ -344,22 +345,12 @@ class Region:
 
 
 @pytest.fixture
-def free_port() -> Callable[[], int]:
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            return port
-
-    return find
-
-
-@pytest.fixture
-async def region(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Region]:
+async def region(tmp_path: Path) -> AsyncIterator[Region]:
     clock, home = Clock(), tmp_path / "hub"
-    settings = Settings(region="delta", broker=f"127.0.0.1:{free_port()}", join=f"127.0.0.1:{free_port()}")
-    found(home, None, settings, None, [], clock)
-    hub = load_hub(home)
+    found(home, None, Settings(region="delta"), None, [], clock)
+    # Port 0, which the settings' file may not say: the kernel picks ports that nobody else has.
+    anywhere = {"broker": "127.0.0.1:0", "join": "127.0.0.1:0"}
+    hub = Hub(home, load_hub(home).settings.model_copy(update=anywhere))
     running = await start(hub, clock, recheck_seconds=0.1)
     made = Region(home, clock, hub, running)
     yield made
