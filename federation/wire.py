@@ -40,6 +40,6 @@ CLIENT_OPTIONS: Final[Options] = (
 )
 SERVER_OPTIONS: Final[Options] = (
     *_BOTH,
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", LEAST_PING_INTERVAL_MS),
+    ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_INTERVAL_MS),
     ("grpc.so_reuseport", 0),
 )

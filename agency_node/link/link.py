@@ -7,10 +7,13 @@ them, and the hub sends again whatever this node has not answered. What was runn
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 import grpc.aio
 import structlog
@@ -23,6 +26,7 @@ from agency_node.link.trust import TrustKeeper
 from agency_node.link.witness import LogWitness
 from federation.canonical import digest
 from federation.errors import Code, LiaisonError
+from federation.probe.request import LONGEST_LIFE
 from protos.liaison.v1 import broker_pb2 as pb
 from protos.liaison.v1 import broker_pb2_grpc as rpc
 
@@ -45,6 +49,8 @@ MOST_WAITING = 32
 STEADY_SECONDS = 10.0
 FAREWELL_SECONDS = 5.0
 LAST_SEARCH_SECONDS = 60.0
+# No request lives longer than 30 days, so after 31 nobody collects an answer.
+LONGEST_WAIT = LONGEST_LIFE + timedelta(days=1)
 
 _log = structlog.get_logger("agency_node.link")
 
@@ -129,7 +135,8 @@ class Link:
         outgoing: asyncio.Queue[pb.OpenRequest | None] = asyncio.Queue()
         outgoing.put_nowait(pb.OpenRequest(hello=self._member.hello()))
         self._outgoing = outgoing
-        call = rpc.LinkServiceStub(channel).Open(_frames(outgoing))  # type: ignore[no-untyped-call]
+        call = rpc.LinkServiceStub(channel).Open()  # type: ignore[no-untyped-call]
+        writing = asyncio.create_task(_write(call, outgoing))
         reading = asyncio.create_task(self._read(call))
         hanging_up = asyncio.create_task(self._hang_up.wait())
         try:
@@ -144,9 +151,9 @@ class Link:
                 raise LiaisonError(Code.HUB_UNREACHABLE, "It closed the link.")
         finally:
             call.cancel()
-            for task in (reading, hanging_up):
+            for task in (reading, writing, hanging_up):
                 task.cancel()
-            await asyncio.gather(reading, hanging_up, return_exceptions=True)
+            await asyncio.gather(reading, writing, hanging_up, return_exceptions=True)
 
     async def _say_goodbye(
         self, outgoing: asyncio.Queue[pb.OpenRequest | None], reading: asyncio.Task[None]
@@ -186,6 +193,7 @@ class Link:
         self._believe(welcome.region_bundle)
         if welcome.checkpoint:
             await self._witness(welcome.checkpoint)
+        member.store.abandon(member.clock() - LONGEST_WAIT)
         for delivery_id, outcome in member.store.unsettled():
             self._send_outcome(delivery_id, outcome)
         _log.info("ready", log_size=member.witness.size, region_version=member.keeper.trust.bundle.version)
@@ -266,6 +274,9 @@ class Link:
             self._outgoing.put_nowait(frame)
 
 
-async def _frames(outgoing: asyncio.Queue[pb.OpenRequest | None]) -> AsyncIterator[pb.OpenRequest]:
-    while (frame := await outgoing.get()) is not None:
-        yield frame
+async def _write(call: Any, outgoing: asyncio.Queue[pb.OpenRequest | None]) -> None:
+    """Send what is put into the queue, in order, and close our side after None; reading says why a call has ended."""
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        while (frame := await outgoing.get()) is not None:
+            await call.write(frame)
+        await call.done_writing()

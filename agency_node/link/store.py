@@ -168,6 +168,15 @@ class NodeStore:
                 .values(state="settled", sealed_answer=None)
             )
 
+    def abandon(self, before: datetime) -> None:
+        """Drop the sealed answers of deliveries that came before then and that the hub never took; receipts stay."""
+        with self._write() as connection:
+            connection.execute(
+                sa.update(_deliveries)
+                .where(_deliveries.c.at < stamp(before), _deliveries.c.state == "answered")
+                .values(state="settled", sealed_answer=None)
+            )
+
     def unsettled(self) -> list[tuple[str, Outcome]]:
         """Delivery id and outcome of all that the hub has not confirmed, the oldest first."""
         rows = sa.select(_deliveries).where(_deliveries.c.state == "answered").order_by(_deliveries.c.at)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from agency_node.cli.main import cli, run
 from agency_node.cli.options import Invocation
 from agency_node.config import Node
 from federation.errors import CATALOGUE, Code
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 def test_init_says_the_fingerprint_and_what_is_next(

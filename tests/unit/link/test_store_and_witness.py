@@ -44,6 +44,15 @@ def test_an_outcome_survives_the_process_until_the_hub_has_it(tmp_path: Path) ->
     second.close()
 
 
+def test_an_answer_that_the_hub_never_took_does_not_outlive_its_request(store: NodeStore) -> None:
+    for number, at in enumerate((NOW - timedelta(days=40), NOW)):
+        store.receive(f"{number}/a/g", str(number), "sha256:1", at)
+        store.answer(f"{number}/a/g", Outcome(b"receipt", b"sealed"))
+    store.abandon(NOW - timedelta(days=31))
+    assert [delivery_id for delivery_id, _ in store.unsettled()] == ["1/a/g"]
+    assert store.receive("0/a/g", "0", "sha256:1", NOW) == Outcome(b"receipt", None)
+
+
 def test_what_was_received_but_not_answered_is_neither_settled_nor_unsettled(store: NodeStore) -> None:
     store.receive("r/a/g", "r", "sha256:1", NOW)
     store.settle("r/a/g")

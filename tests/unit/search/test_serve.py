@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agency_node.link.store import Outcome
 from agency_node.search.serve import serve
@@ -501,15 +502,14 @@ async def test_an_error_of_the_engine_is_a_failed_search_with_its_code(region: R
     assert (receipt.outcome, receipt.code) == ("failed", Code.NO_FACE.value)
 
 
-async def test_a_defect_is_a_failed_search_whose_words_stay_out_of_receipt_and_log(
-    region: Region, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_defect_is_a_failed_search_whose_words_stay_out_of_receipt_and_log(region: Region) -> None:
     region.searcher.error = ValueError("the face of Jane Doe")
-    receipt = region.receipt((await outcome_of(region, region.delivery())).receipt)
+    with capture_logs() as logged:
+        receipt = region.receipt((await outcome_of(region, region.delivery())).receipt)
     assert (receipt.outcome, receipt.code) == ("failed", Code.INTERNAL.value)
-    said = "".join(capsys.readouterr())
-    assert "ValueError" in said
-    assert "Jane" not in said + (receipt.reason or "")
+    [line] = logged
+    assert line["kind"] == "ValueError"
+    assert "Jane" not in f"{line}{receipt.reason}"
 
 
 async def test_a_delivery_without_a_name_gets_no_receipt_and_changes_nothing(region: Region) -> None:
