@@ -12,7 +12,7 @@ import fcntl
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -156,6 +156,7 @@ class _Running:
     store: NodeStore
     channel: grpc.aio.Channel | None = None
     published: object = None
+    troubles: dict[str, Code] = field(default_factory=dict)
     link: Link = field(init=False)
     keeper: TrustKeeper = field(init=False)
 
@@ -193,20 +194,28 @@ class _Running:
         last_publish = last_renewal = time.monotonic()
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            if self.held.galleries is not None:
-                await asyncio.to_thread(self.held.galleries.refresh)
-            if time.monotonic() - last_publish >= PUBLISH_SECONDS:
+            await self._attempt("refresh", self._refresh)
+            if time.monotonic() - last_publish >= PUBLISH_SECONDS and self.published is not None:
                 last_publish = time.monotonic()
                 await self._attempt("publish", self._publish)
             if time.monotonic() - last_renewal >= RENEWAL_SECONDS:
                 last_renewal = time.monotonic()
                 await self._attempt("renewal", self._renew)
 
-    async def _attempt(self, what: str, action: Callable[[], object]) -> None:
+    async def _attempt(self, what: str, action: Callable[[], Awaitable[None]]) -> None:
+        """Do it; a failure is logged when it begins, and must not end the node: it is tried again."""
         try:
-            await action()  # type: ignore[misc]
+            await action()
         except LiaisonError as error:
-            _log.warning(f"{what} failed", code=error.code.value, says=error.sentence)
+            if self.troubles.get(what) is not error.code:
+                _log.warning(f"{what} failed", code=error.code.value, says=error.sentence)
+            self.troubles[what] = error.code
+        else:
+            self.troubles.pop(what, None)
+
+    async def _refresh(self) -> None:
+        if self.held.galleries is not None:
+            await asyncio.to_thread(self.held.galleries.refresh)
 
     async def _prepare(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
