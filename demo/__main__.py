@@ -37,10 +37,6 @@ OUT = Path("demo-out")
 BOOKING, CLOSED, PUBLIC = "san-joaquin-so/booking", "eastport-pd/booking", "valley-records/public"
 ASKING = "mill-creek-pd"
 AGENCIES = ("san-joaquin-so", "eastport-pd", "valley-records", ASKING)
-_PROVENANCE = [
-    *("--provenance-url", "https://photographs.example/demo"),
-    *("--provenance-captured", "2026-01-15", "--basis", "sample photographs of installed packages"),
-]
 
 
 def main() -> int:
@@ -117,16 +113,7 @@ def _import(
     stage: Stage, gallery: str, people: dict[str, dict[str, Path | bytes]], report: Report, show: Show
 ) -> None:
     agency, _, name = gallery.partition("/")
-    source = stage.folder / "photographs" / agency
-    for person, photographs in people.items():
-        (source / person).mkdir(parents=True)
-        for file, content in photographs.items():
-            (source / person / file).write_bytes(
-                content if isinstance(content, bytes) else content.read_bytes()
-            )
-    options = _PROVENANCE if gallery == PUBLIC else []
-    done = stage.run_node(agency, "import", str(source), "--gallery", name, *options, accept=(0, 14))
-    shutil.rmtree(source)
+    done = stage.enroll(agency, name, people)
     report.notes += [f"{gallery}: {row['where']} was not enrolled: {row['says']}" for row in done["skipped"]]
     show.step(f"agency-node import: {done['added']} photographs into {gallery}")
 

@@ -19,7 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from federation.policy import load_agency
+
 _BIN = Path(sys.executable).parent
+_PROVENANCE = (
+    *("--provenance-url", "https://photographs.example/demo"),
+    *("--provenance-captured", "2026-01-15", "--basis", "sample photographs of installed packages"),
+)
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 
@@ -173,6 +179,24 @@ class Stage:
             settings.write(f'\n[users."{self.user}"]\nroles = ["requester", "examiner"]\n')
             settings.write(f"training_date = {time.strftime('%Y-%m-%d', time.gmtime())}\n")
         return str(self.run_node(agency, "join", token, node=node)["fingerprint"])
+
+    def enroll(
+        self, agency: str, gallery: str, people: Mapping[str, Mapping[str, Path | bytes]], *options: str
+    ) -> Any:
+        """`agency-node import` of people (each with photographs by file name); what it says of them."""
+        source = self.folder / "photographs" / agency
+        for person, photographs in people.items():
+            (source / person).mkdir(parents=True)
+            for file, content in photographs.items():
+                (source / person / file).write_bytes(
+                    content if isinstance(content, bytes) else content.read_bytes()
+                )
+        policy = load_agency((self.node_home(agency) / "policy.yaml").read_bytes())
+        if policy.galleries[gallery].kind == "public-source":
+            options = (*_PROVENANCE, *options)
+        done = self.run_node(agency, "import", str(source), "--gallery", gallery, *options, accept=(0, 14))
+        shutil.rmtree(source)
+        return done
 
     def start_node(self, agency: str, node: str = "n1") -> Daemon:
         """`agency-node serve`."""

@@ -40,7 +40,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         files = generate(Path(scratch))
     stale = [
-        name for name, data in files.items() if not (ROOT / name).exists() or (ROOT / name).read_bytes() != data
+        name
+        for name, data in files.items()
+        if not (ROOT / name).exists() or (ROOT / name).read_bytes() != data
     ]
     if "--check" in sys.argv:
         for name in stale:

@@ -109,7 +109,15 @@ class Desk:
     async def start(
         self, picture: bytes, details: RequestDetails, *, face: int | None = None, label: str | None = None
     ) -> str:
-        """Check, seal and submit; the search's id. It is on disk, key and all, before anything is sent."""
+        """Prepare and send; the search's id."""
+        prepared = await self.prepare(picture, details, face=face, label=label)
+        await self.send(prepared)
+        return prepared.request.id
+
+    async def prepare(
+        self, picture: bytes, details: RequestDetails, *, face: int | None = None, label: str | None = None
+    ) -> Prepared:
+        """Check, take in, sign and seal. It is on disk, key and all, before anything is sent."""
         started = time.monotonic()
         checked = check_details(details)
         who = requester(self._node.agency, self._node.users, checked.user)
@@ -124,8 +132,7 @@ class Desk:
         self._notes[prepared.request.id] = tuple(
             f"{dropped.agency}/{dropped.node} was not asked: {dropped.why}" for dropped in directory.dropped
         )
-        await self._submit(prepared)
-        return prepared.request.id
+        return prepared
 
     async def resume(self, search_id: str, on_status: OnStatus | None = None) -> SearchResult:
         """Go on with a search after a crash or a closed terminal: send it again if need be, then follow it.
@@ -134,7 +141,7 @@ class Desk:
         """
         stored = await asyncio.to_thread(self._store.get, search_id)
         if stored.state is SearchState.PREPARED:
-            await self._submit(stored.prepared)
+            await self.send(stored.prepared)
         return await self.follow(search_id, on_status)
 
     async def follow(self, search_id: str, on_status: OnStatus | None = None) -> SearchResult:
@@ -203,7 +210,8 @@ class Desk:
                 self._member = await take_standing(self._node, self._channel, self._keeper, self._clock())
             return self._member
 
-    async def _submit(self, prepared: Prepared) -> None:
+    async def send(self, prepared: Prepared) -> None:
+        """Submit what was prepared, and prove that the log has it; sending the same again changes nothing."""
         request = prepared.request
         until = min(self._clock() + _PATIENCE, request.deadline)
         try:

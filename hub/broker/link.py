@@ -20,7 +20,7 @@ from hub.broker.caller import Caller, caller
 from hub.broker.core import Core
 from hub.broker.dispatch import due, mark_sent, take_back, withdrawn
 from hub.broker.links import Link
-from hub.broker.outcome import claim, open_outcome, record
+from hub.broker.outcome import claim, open_outcome, record, reject
 from hub.broker.proofs import newest_note
 from hub.broker.witness import take_cosignature
 from hub.registry.joining import check_clock
@@ -152,15 +152,22 @@ class LinkServicer(LinkServiceServicer):
         try:
             verified = await self._core.read(lambda s: open_outcome(s, message, link.agency, trust, at))
         except LiaisonError as error:
-            _log.warning("outcome-refused", agency=link.agency, node=link.node, code=error.code.value)
-            if error.code is not Code.REQUEST_UNKNOWN:
-                raise
-            link.withdraw(message.delivery_id)
+            await self._rejected(link, message.delivery_id, error)
             return
         await self._core.write(
             lambda tx: record(tx, verified), lambda request_id: self._core.changes.tell([request_id])
         )
         link.settle(message.delivery_id)
+
+    async def _rejected(self, link: Link, delivery_id: str, error: LiaisonError) -> None:
+        """One bad outcome ends its delivery, not the link: the node's other deliveries go on."""
+        _log.warning("outcome-rejected", agency=link.agency, node=link.node, code=error.code.value)
+        if error.code is not Code.REQUEST_UNKNOWN:
+            await self._core.write(
+                lambda tx: reject(tx, delivery_id, link.agency, error),
+                lambda request_id: self._core.changes.tell([request_id]),
+            )
+        link.withdraw(delivery_id)
 
 
 async def _first(messages: AsyncIterator[broker_pb2.OpenRequest]) -> broker_pb2.Hello:

@@ -96,6 +96,31 @@ def record(transaction: Transaction, verified: Verified) -> str:
     return row.request_id
 
 
+def reject(transaction: Transaction, delivery_id: str, agency: str, error: LiaisonError) -> str:
+    """End a delivery whose outcome does not verify, so that it neither waits for ever nor passes for an answer.
+
+    Returns the request's id. Raises LiaisonError(REQUEST_UNKNOWN) when this agency has no such delivery.
+    """
+    row = _own(transaction.session, delivery_id, agency)
+    if row.state in FINAL:
+        return row.request_id
+    facts = {
+        "request": row.request_id,
+        "gallery": gallery_of(row),
+        "outcome": "rejected",
+        "code": error.code.value,
+    }
+    transaction.append(EntryType.REFUSAL, facts)
+    if row.state == DeliveryState.QUEUED.value:
+        move(row, DeliveryState.DISPATCHED, transaction.now)
+    reason = (
+        f"Not searched, as far as anyone can prove: what its node sent was not accepted. {error.sentence}"
+    )
+    move(row, DeliveryState.FAILED, transaction.now, reason=reason, code=error.code.value)
+    forget_ciphertexts(transaction.session, [row.request_id])
+    return row.request_id
+
+
 def claim(transaction: Transaction, delivery_id: str, agency: str, node: str) -> tuple[str, bool]:
     """Note that a node has a delivery on its disk; returns the request's id, and whether it is still wanted.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -27,17 +28,19 @@ def policy() -> None:
     """Check policy files, and publish the region's."""
 
 
-@policy.command(
-    epilog="hub policy check policies/agencies/*.yaml\nhub policy check policies/region.yaml --json"
-)
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@policy.command(epilog="hub policy check policies\nhub policy check policies/region.yaml --json")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.pass_obj
-def check(shell: Shell, files: tuple[Path, ...]) -> None:
+def check(shell: Shell, paths: tuple[Path, ...]) -> None:
     """Check agencies' policies, the region's, or statute packs, and say what each line means that should be looked at.
 
-    Needs no hub. Exit code 30 when a file is not valid; warnings and notes alone exit with 0.
+    Of a folder, every .yaml file below it is checked. Needs no hub. Exit code 30 when a file is not valid; warnings
+    and notes alone exit with 0.
     """
     at = now()
+    files = [file for path in paths for file in (sorted(path.rglob("*.yaml")) if path.is_dir() else [path])]
+    if not files:
+        raise LiaisonError(Code.FILE_MISSING, "There is no .yaml file in the folder.")
     found = [(file, finding) for file in files for finding in check_text(_read(file), file.name, at)]
     value = [{"file": str(file), **finding.as_json()} for file, finding in found]
     shell.answer(value, lambda: _print(files, found))
@@ -110,7 +113,7 @@ def _read(file: Path) -> bytes:
         raise LiaisonError(Code.FILE_MISSING, f"{file} cannot be read.") from error
 
 
-def _print(files: tuple[Path, ...], found: list[tuple[Path, Finding]]) -> None:
+def _print(files: Sequence[Path], found: list[tuple[Path, Finding]]) -> None:
     rows = [
         [
             f"{file}:{finding.line}:{finding.column}",

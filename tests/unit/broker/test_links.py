@@ -187,27 +187,33 @@ async def test_a_deadline_that_passed_while_the_hub_was_down_counts(
         ({"answer_sha256": digest(b"another answer")}, "seal-broken"),
     ],
 )
-async def test_an_outcome_whose_receipt_does_not_fit_is_refused(
+async def test_an_outcome_whose_receipt_does_not_fit_ends_its_delivery_as_failed_and_not_the_link(
     region: Any, asker: Any, owner: Any, changes: dict[str, Any], code: str
 ) -> None:
     asked = await submitted(region, asker, owner)
     link = await owner.link(region.clock())
     delivery = await link.next("delivery")
     await link.send(outcome=owner.outcome(delivery, region.clock(), **changes))
-    assert code_of(await link.ended()) == code
+    await link.next("withdrawal")
     held = await status(asker, asked)
+    assert (held.status.state, held.status.code) == ("failed", code)
     assert (held.receipt, held.sealed_answer) == (b"", b"")
     assert "answer" not in region.events()
+    await submitted(region, asker, owner)
+    await link.send(outcome=owner.outcome(await link.next("delivery"), region.clock()))
+    await link.next("settled")
 
 
 async def test_an_outcome_signed_by_another_agency_is_refused(region: Any, asker: Any, owner: Any) -> None:
     other = await region.add("ridge-pd")
-    await submitted(region, asker, owner)
+    asked = await submitted(region, asker, owner)
     link = await owner.link(region.clock())
     delivery = await link.next("delivery")
     owner.signer, owner.certificate = other.signer, other.certificate
     await link.send(outcome=owner.outcome(delivery, region.clock()))
-    assert code_of(await link.ended()) == "not-authorized"
+    await link.next("withdrawal")
+    assert (await status(asker, asked)).status.code == "not-authorized"
+    assert "answer" not in region.events()
 
 
 async def test_a_node_cannot_touch_another_agencys_delivery(region: Any, asker: Any, owner: Any) -> None:

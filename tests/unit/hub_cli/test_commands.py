@@ -144,7 +144,10 @@ def test_policy_check_names_the_place_and_ends_with_its_exit_code(hub: Hub, tmp_
     assert found.code == EXIT[Code.POLICY_INVALID] == 30
     assert [(f["file"], f["line"], f["severity"]) for f in found.json] == [(str(bad), 4, "error")]
     assert f"{bad}:4:1" in hub("policy", "check", bad).out
+    assert f"{bad}:4:1" in hub("policy", "check", tmp_path).out
     assert hub("policy", "check", tmp_path / "none.yaml").code == EXIT[Code.FILE_MISSING]
+    (tmp_path / "empty").mkdir()
+    assert hub("policy", "check", tmp_path / "empty").code == EXIT[Code.FILE_MISSING]
 
 
 def test_a_published_policy_is_in_force_logged_and_never_goes_back(delta: Hub, tmp_path: Path) -> None:
