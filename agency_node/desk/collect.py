@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from agency_node.desk.follow import Asked, is_final, is_waiting, keep_answers, open_collected
 from agency_node.desk.outcome import GalleryOutcome
@@ -28,9 +28,11 @@ async def collect(
     store: DeskStore,
     trust: Trust,
     clock: Callable[[], datetime],
+    later: Callable[[Coroutine[Any, Any, bool]], None],
 ) -> tuple[GalleryOutcome, ...]:
     """The outcome of every gallery asked. Answers that do not fit into one message come in several rounds.
 
+    `later` takes what nobody needs to wait for: telling the hub that the last answers are on this disk.
     Raises LiaisonError with what the hub says when it refuses, HUB_UNREACHABLE when it stays away.
     """
     request, kept = stored.prepared.request, stored.collected
@@ -48,7 +50,10 @@ async def collect(
         state = SearchState.DONE if is_final(outcomes) and not waiting else SearchState.SUBMITTED
         await asyncio.to_thread(store.collected, request.id, kept, state, clock())
         held = [delivery.status.gallery for delivery in fresh.deliveries if delivery.sealed_answer]
-        if not await _acknowledge(broker, request.id, held) or not waiting:
+        if not waiting:
+            later(_acknowledge(broker, request.id, held))
+            break
+        if not await _acknowledge(broker, request.id, held):
             break
     return outcomes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agency_node.desk.submit import Prepared
-from agency_node.link.witness import LogWitness
+from agency_node.link.witness import LogWitness, Offered
 from federation.errors import Code, LiaisonError
 from federation.log import Checkpoint, parse_entry
 from federation.probe.answer import SubmissionReceipt
@@ -22,6 +22,6 @@ async def prove(
     if proof.index != submission.log_index:
         raise LiaisonError(Code.PROOF_INVALID, "The hub proves another entry than its receipt names.")
     check_logged(parse_entry(proof.entry), prepared.request, prepared.statement.payload, proof.salt)
-    checkpoint = await witness.see(proof.checkpoint)
+    checkpoint = await witness.see(proof.checkpoint, Offered(proof.since, list(proof.consistency)))
     witness.check_inclusion(proof.entry, proof.index, checkpoint, list(proof.inclusion))
     return checkpoint

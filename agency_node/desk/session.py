@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 import grpc.aio
 
@@ -72,6 +72,7 @@ class Desk:
         self._standing_turn = asyncio.Lock()
         self._member: Member | None = None
         self._started: dict[str, float] = {}
+        self._later: set[asyncio.Task[bool]] = set()
         self._notes: dict[str, tuple[str, ...]] = {}
 
     async def __aenter__(self) -> Self:
@@ -85,10 +86,18 @@ class Desk:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.finish()
         if self._given is None:
             await self._channel.close(None)
         self._store.close()
         self._node_store.close()
+
+    async def finish(self) -> None:
+        """Wait for what no search had to wait for: acknowledgements.
+
+        One that fails loses nothing, since the hub forgets sealed answers in time without being told.
+        """
+        await asyncio.gather(*self._later, return_exceptions=True)
 
     async def search(
         self,
@@ -212,11 +221,13 @@ class Desk:
 
     async def send(self, prepared: Prepared) -> None:
         """Submit what was prepared, and prove that the log has it; sending the same again changes nothing."""
-        request = prepared.request
+        request, witness = prepared.request, self._witness()
         until = min(self._clock() + _PATIENCE, request.deadline)
+        message = broker_pb2.SubmitRequest(log_size=witness.size or 0)
+        message.MergeFrom(prepared.message)
         try:
             response = await patiently(
-                lambda: self._broker.Submit(prepared.message, timeout=2 * _CALL_SECONDS), until, self._clock
+                lambda: self._broker.Submit(message, timeout=2 * _CALL_SECONDS), until, self._clock
             )
         except LiaisonError as error:
             if error.code is not Code.HUB_UNREACHABLE and error.code is not Code.LOG_UNAVAILABLE:
@@ -224,7 +235,7 @@ class Desk:
             raise
         submission = verify_submission(response.receipt, request, prepared.digest, self._trust, self._clock())
         async with self._log_turn:
-            await prove(response.proof, submission, prepared, self._witness())
+            await prove(response.proof, submission, prepared, witness)
         await asyncio.to_thread(self._store.submitted, request.id, response)
 
     async def _until_settled(self, stored: StoredSearch, on_status: OnStatus | None) -> None:
@@ -246,7 +257,12 @@ class Desk:
             return
 
     async def _collect(self, stored: StoredSearch) -> tuple[GalleryOutcome, ...]:
-        return await collect(stored, self._broker, self._store, self._trust, self._clock)
+        return await collect(stored, self._broker, self._store, self._trust, self._clock, self._do_later)
+
+    def _do_later(self, work: Coroutine[Any, Any, bool]) -> None:
+        task = asyncio.create_task(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
 
     def _opened(self, stored: StoredSearch) -> tuple[GalleryOutcome, ...] | None:
         """A finished search from this disk, judged as of when it was collected: certificates end, answers stay."""

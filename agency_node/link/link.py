@@ -133,7 +133,9 @@ class Link:
 
     async def _stream(self, channel: grpc.aio.Channel) -> None:
         outgoing: asyncio.Queue[pb.OpenRequest | None] = asyncio.Queue()
-        outgoing.put_nowait(pb.OpenRequest(hello=self._member.hello()))
+        hello = self._member.hello()
+        hello.log_size = self._member.witness.size or 0
+        outgoing.put_nowait(pb.OpenRequest(hello=hello))
         self._outgoing = outgoing
         call = rpc.LinkServiceStub(channel).Open()  # type: ignore[no-untyped-call]
         writing = asyncio.create_task(_write(call, outgoing))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -16,6 +17,7 @@ from agency_node.link.store import NodeStore
 from federation.errors import Code, LiaisonError
 from federation.identity.region import Trust
 from federation.log.checkpoint import Checkpoint, cosign, open_checkpoint
+from federation.log.merkle import verify_consistency
 from federation.log.note import NoteSigner, parse_vkey
 from federation.log.trusted import TrustedLog
 
@@ -26,6 +28,17 @@ FetchProof = Callable[[int, int], Awaitable[Sequence[bytes]]]
 _CANNOT_PROVE = frozenset({Code.REQUEST_INVALID, Code.REQUEST_UNKNOWN, Code.PROOF_INVALID})
 
 _log = structlog.get_logger("agency_node.link")
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A consistency proof from a tree of size `since`, as it came with a checkpoint. Nothing of it is believed."""
+
+    since: int
+    hashes: Sequence[bytes]
+
+
+NOTHING_OFFERED = Offered(0, ())
 
 
 class LogWitness:
@@ -57,9 +70,10 @@ class LogWitness:
         """The size of the last checkpoint, or None before the first."""
         return self._log.last.size if self._log.last else None
 
-    async def see(self, note: bytes) -> Checkpoint:
+    async def see(self, note: bytes, offered: Offered = NOTHING_OFFERED) -> Checkpoint:
         """Accept a checkpoint, as the newest or as one that came before it.
 
+        `offered` is a proof that came with it: used if it fits what this node trusts, else another is fetched.
         Raises LiaisonError(CHECKPOINT_INVALID or CHECKPOINT_INCONSISTENT), also while evidence of an earlier
         contradiction waits for the operator, and HUB_UNREACHABLE when the proof cannot be fetched.
         """
@@ -69,7 +83,7 @@ class LogWitness:
             bundle = self._trust().bundle
             shown = open_checkpoint(note, bundle.log_origin, parse_vkey(bundle.log_vkey))
             try:
-                while not await self._take(note, shown):
+                while not await self._take(note, shown, offered):
                     pass  # the desk of this home has seen another checkpoint meanwhile: compare with that one
             except LiaisonError as error:
                 if error.code is Code.CHECKPOINT_INCONSISTENT:
@@ -88,7 +102,7 @@ class LogWitness:
         """Check that an entry is in the log of a checkpoint that `see` returned. Raises PROOF_INVALID."""
         self._log.check_inclusion(entry, index, checkpoint, proof)
 
-    async def _take(self, note: bytes, shown: Checkpoint) -> bool:
+    async def _take(self, note: bytes, shown: Checkpoint, offered: Offered) -> bool:
         """Compare with the last checkpoint that this home has seen; False if that changed before ours was kept."""
         self._log = self._as_kept()
         known = self._log.last
@@ -97,7 +111,10 @@ class LogWitness:
         if known is not None and shown.size < known.size:
             self._log.accept_older(note, await self._proof(shown.size, known.size))
             return True
-        proof = await self._proof(known.size, shown.size) if known is not None else []
+        proof: Sequence[bytes] = []
+        if known is not None:
+            fits = _continues(offered, known, shown)
+            proof = offered.hashes if fits else await self._proof(known.size, shown.size)
         # The disk first: what was not kept before a crash must not have been believed.
         newer = TrustedLog.from_json(self._log.to_json())
         newer.update(note, proof)
@@ -138,3 +155,14 @@ class LogWitness:
         assert known is not None  # before the first checkpoint there is nothing to contradict
         self._store.keep_evidence(known, refused, self._clock())
         _log.critical("checkpoint refused: the log contradicts itself; both notes are kept in node.db")
+
+
+def _continues(offered: Offered, known: Checkpoint, shown: Checkpoint) -> bool:
+    """Whether the proof that came along is the one that is needed. If not, that says nothing about the log yet."""
+    if offered.since != known.size:
+        return False
+    try:
+        verify_consistency(known.size, shown.size, offered.hashes, known.root, shown.root)
+    except LiaisonError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from agency_node.link.store import NodeStore, Outcome, Searched, user_mark
+from agency_node.link.witness import Offered
 from agency_node.search.find import Searcher
 from agency_node.search.receipts import Case, sealed_answer, signed_receipt
 from federation.canonical import digest
@@ -39,7 +40,7 @@ INTERRUPTIONS = frozenset({Code.HUB_UNREACHABLE, Code.LOG_UNAVAILABLE, Code.STOR
 class LogView(Protocol):
     """The log as this node knows it (`LogWitness`)."""
 
-    async def see(self, note: bytes) -> Checkpoint:
+    async def see(self, note: bytes, offered: Offered) -> Checkpoint:
         """Accept a checkpoint, or raise."""
 
     def check_inclusion(
@@ -146,7 +147,7 @@ async def _check_log(
 ) -> None:
     """Rule 5."""
     check_logged(parse_entry(proof.entry), request, signed.payload, proof.salt)
-    checkpoint = await context.log.see(proof.checkpoint)
+    checkpoint = await context.log.see(proof.checkpoint, Offered(proof.since, list(proof.consistency)))
     context.log.check_inclusion(proof.entry, proof.index, checkpoint, list(proof.inclusion))
     case.log_index, case.log_size = proof.index, checkpoint.size
 

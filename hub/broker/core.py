@@ -21,7 +21,7 @@ from federation.identity.statement import SignedStatement, sign
 from hub.broker.changes import Changes
 from hub.broker.links import Links
 from hub.broker.policies import Policies
-from hub.broker.proofs import Hashes
+from hub.store.log import Hashes
 from hub.store.writer import Transaction, Writer
 
 T = TypeVar("T")

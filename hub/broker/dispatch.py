@@ -12,8 +12,9 @@ from federation.canonical import parse, stamp
 from federation.identity.statement import SignedStatement
 from federation.probe.delivery import DeliveryState
 from hub.broker.deliveries import move, withdrawn_from_node
-from hub.broker.proofs import Hashes, log_proof
+from hub.broker.proofs import log_proof
 from hub.broker.serving import galleries_of
+from hub.store.log import Hashes
 from hub.store.tables import AgencyRow, DeliveryRow, RequestRow
 from hub.store.writer import Transaction
 from protos.liaison.v1 import broker_pb2
@@ -23,10 +24,11 @@ _BATCH = 4  # each may carry a ciphertext of megabytes
 
 
 def due(
-    session: Session, agency: str, node: str, sent: Collection[str], at: datetime, hashes: Hashes
+    session: Session, agency: str, node: str, sent: Collection[str], at: datetime, hashes: Hashes, since: int
 ) -> list[broker_pb2.Delivery]:
     """The next few deliveries for a node that its link has not carried yet, the nearest deadline first.
 
+    `since` is the size of the log that the node trusts by now.
     Queued ones go to the node that serves the gallery now; dispatched and claimed ones to the node that had them.
     """
     rows = session.execute(
@@ -46,10 +48,10 @@ def due(
         for row in waiting
         if (row.gallery in serves if row.state == DeliveryState.QUEUED.value else row.node == node)
     ]
-    return [_message(session, delivery_id, hashes) for delivery_id in chosen[:_BATCH]]
+    return [_message(session, delivery_id, hashes, since) for delivery_id in chosen[:_BATCH]]
 
 
-def _message(session: Session, delivery_id: str, hashes: Hashes) -> broker_pb2.Delivery:
+def _message(session: Session, delivery_id: str, hashes: Hashes, since: int) -> broker_pb2.Delivery:
     delivery = session.get_one(DeliveryRow, delivery_id)
     request = session.get_one(RequestRow, delivery.request_id)
     beneficiary = _beneficiary(request.statement)
@@ -62,7 +64,7 @@ def _message(session: Session, delivery_id: str, hashes: Hashes) -> broker_pb2.D
         else b"",
         sealed_key=delivery.sealed_key or b"",
         ciphertext=request.ciphertext or b"",
-        proof=log_proof(session, request.log_index, hashes),
+        proof=log_proof(session, request.log_index, hashes, since),
     )
 
 

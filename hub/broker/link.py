@@ -21,7 +21,7 @@ from hub.broker.core import Core
 from hub.broker.dispatch import due, mark_sent, take_back, withdrawn
 from hub.broker.links import Link
 from hub.broker.outcome import claim, open_outcome, record, reject
-from hub.broker.proofs import newest_note
+from hub.broker.proofs import newest_note, size_of
 from hub.broker.witness import take_cosignature
 from hub.registry.joining import check_clock
 from hub.store.members import Members
@@ -47,7 +47,7 @@ class LinkServicer(LinkServiceServicer):
         who = caller()
         hello = await _first(request_iterator)
         check_clock(hello.node_time, self._core.clock())
-        link = Link(who.agency, who.node)
+        link = Link(who.agency, who.node, hello.log_size)
         superseded = self._core.links.open(link)
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -100,7 +100,7 @@ class LinkServicer(LinkServiceServicer):
         while True:
             link.wake.clear()
             sent, now = frozenset(link.sent), self._core.clock()
-            look = partial(due, agency=link.agency, node=link.node, sent=sent, at=now)
+            look = partial(due, agency=link.agency, node=link.node, sent=sent, at=now, since=link.log_size)
             batch = await self._core.read(partial(look, hashes=self._core.hashes))
             if not batch:
                 await link.wake.wait()
@@ -110,6 +110,7 @@ class LinkServicer(LinkServiceServicer):
                 await link.outbox.put(broker_pb2.OpenResponse(delivery=delivery))
                 # Nothing is awaited between these lines: the mark is queued before any claim can arrive.
                 link.sent.add(delivery.delivery_id)
+                link.log_size = max(link.log_size, size_of(delivery.proof.checkpoint))
                 mark = partial(mark_sent, delivery_id=delivery.delivery_id, node=link.node)
                 marks.append(asyncio.wrap_future(self._core.writer.submit(mark)))
             for delivery, mark_done in zip(batch, marks, strict=True):
@@ -127,6 +128,7 @@ class LinkServicer(LinkServiceServicer):
                 case "outcome":
                     await self._came(link, message.outcome)
                 case "cosignature":
+                    link.log_size = max(link.log_size, message.cosignature.size)
                     take = partial(take_cosignature, message=message.cosignature)
                     await self._core.writer.run(partial(take, agency=link.agency, node=link.node))
                 case _:

@@ -65,9 +65,13 @@ class Outbox:
 
 
 class Link:
-    """One open stream. `sent` are the deliveries that went down it and are not settled; `wake` says to look again."""
+    """One open stream. `sent` are the deliveries that went down it and are not settled; `wake` says to look again.
 
-    def __init__(self, agency: str, node: str) -> None:
+    `log_size` is the size of the log that the node trusts, as far as the hub can tell.
+    """
+
+    def __init__(self, agency: str, node: str, log_size: int = 0) -> None:
+        self.log_size = log_size
         self.agency = agency
         self.node = node
         self.outbox = Outbox()

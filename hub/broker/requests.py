@@ -16,9 +16,10 @@ from hub.broker.caller import caller
 from hub.broker.collect import acknowledge, collect
 from hub.broker.core import Core
 from hub.broker.deliveries import FINAL, deliveries_of, own_request, status_of
-from hub.broker.proofs import Hashes, log_proof
+from hub.broker.proofs import log_proof
 from hub.broker.submit import AlarmError, open_submission, take
 from hub.broker.withdraw import cancel, open_cancellation
+from hub.store.log import Hashes
 from protos.liaison.v1 import broker_pb2 as pb
 from protos.liaison.v1.broker_pb2_grpc import BrokerServiceServicer
 
@@ -53,7 +54,7 @@ class BrokerServicer(BrokerServiceServicer):
             event, facts = alarm.event, alarm.facts
             await core.writer.run(lambda tx: tx.append(event, facts))
             raise
-        return await core.read(lambda s: _submitted(s, request.id, who.agency, core.hashes))
+        return await core.read(lambda s: _submitted(s, request.id, who.agency, core.hashes, message.log_size))
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, context: Any
@@ -104,11 +105,13 @@ class BrokerServicer(BrokerServiceServicer):
         return pb.CancelResponse(deliveries=statuses)
 
 
-def _submitted(session: Session, request_id: str, agency: str, hashes: Hashes) -> pb.SubmitResponse:
+def _submitted(
+    session: Session, request_id: str, agency: str, hashes: Hashes, since: int
+) -> pb.SubmitResponse:
     row = own_request(session, request_id, agency)
     return pb.SubmitResponse(
         receipt=row.receipt,
-        proof=log_proof(session, row.log_index, hashes),
+        proof=log_proof(session, row.log_index, hashes, since),
         deliveries=[status_of(delivery) for delivery in deliveries_of(session, request_id)],
     )
 

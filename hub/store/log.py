@@ -6,8 +6,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from federation.errors import Code, LiaisonError
-from federation.log import add_signatures, consistency_proof, inclusion_proof
+from federation.log import NodeReader, add_signatures, consistency_proof, inclusion_proof
 from hub.store.tables import CheckpointRow, CosignatureRow, HashRow, LeafRow, PayloadRow
+
+_MOST_HASHES = 1 << 16
 
 
 class LogReader:
@@ -67,3 +69,23 @@ class LogReader:
     def consistency(self, first: int, second: int) -> list[bytes]:
         """The consistency proof between two sizes."""
         return consistency_proof(first, second, self.node)
+
+
+class Hashes:
+    """Hashes of complete subtrees that were read before. They never change, so neither does what is kept here."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], bytes] = {}
+
+    def reader(self, log: LogReader) -> NodeReader:
+        """A reader that asks the database only for what is new. Safe in any thread."""
+
+        def read(level: int, index: int) -> bytes:
+            known = self._known.get((level, index))
+            if known is None:
+                if len(self._known) >= _MOST_HASHES:
+                    self._known = {}
+                known = self._known[level, index] = log.node(level, index)
+            return known
+
+        return read

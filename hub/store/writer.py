@@ -37,7 +37,7 @@ from federation.log import (
     root,
     sign_checkpoint,
 )
-from hub.store.log import LogReader
+from hub.store.log import Hashes, LogReader
 from hub.store.tables import CheckpointRow, HashRow, LeafRow, PayloadRow
 
 T = TypeVar("T")
@@ -90,6 +90,7 @@ class Writer:
         self._engine = engine.execution_options(immediate=True)
         self._signer = signer
         self._clock = clock
+        self._hashes = Hashes()
         self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="hub-writer", daemon=True)
         self._thread.start()
@@ -169,13 +170,14 @@ class Writer:
             return
         size = transaction.leaves[0].index
         hashes = [leaf_hash(leaf.entry) for leaf in transaction.leaves]
-        fresh = {(level, index): value for level, index, value in append_nodes(size, hashes, log.node)}
+        old = self._hashes.reader(log)
+        fresh = {(level, index): value for level, index, value in append_nodes(size, hashes, old)}
         _insert_leaves(transaction.session, transaction.leaves)
         rows = [{"level": level, "index": index, "hash": value} for (level, index), value in fresh.items()]
         transaction.session.execute(insert(HashRow), rows)
 
         def read(level: int, index: int) -> bytes:
-            return fresh.get((level, index)) or log.node(level, index)
+            return fresh.get((level, index)) or old(level, index)
 
         grown = size + len(hashes)
         checkpoint = Checkpoint(self._signer.name, grown, root(grown, read))

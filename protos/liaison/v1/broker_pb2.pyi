@@ -7,14 +7,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SubmitRequest(_message.Message):
-    __slots__ = ("request", "ciphertext", "keys")
+    __slots__ = ("request", "ciphertext", "keys", "log_size")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     CIPHERTEXT_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
+    LOG_SIZE_FIELD_NUMBER: _ClassVar[int]
     request: bytes
     ciphertext: bytes
     keys: _containers.RepeatedCompositeFieldContainer[SealedKey]
-    def __init__(self, request: _Optional[bytes] = ..., ciphertext: _Optional[bytes] = ..., keys: _Optional[_Iterable[_Union[SealedKey, _Mapping]]] = ...) -> None: ...
+    log_size: int
+    def __init__(self, request: _Optional[bytes] = ..., ciphertext: _Optional[bytes] = ..., keys: _Optional[_Iterable[_Union[SealedKey, _Mapping]]] = ..., log_size: _Optional[int] = ...) -> None: ...
 
 class SealedKey(_message.Message):
     __slots__ = ("gallery", "sealed_key")
@@ -35,18 +37,22 @@ class SubmitResponse(_message.Message):
     def __init__(self, receipt: _Optional[bytes] = ..., proof: _Optional[_Union[LogProof, _Mapping]] = ..., deliveries: _Optional[_Iterable[_Union[DeliveryStatus, _Mapping]]] = ...) -> None: ...
 
 class LogProof(_message.Message):
-    __slots__ = ("entry", "salt", "index", "checkpoint", "inclusion")
+    __slots__ = ("entry", "salt", "index", "checkpoint", "inclusion", "since", "consistency")
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     SALT_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     INCLUSION_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     entry: bytes
     salt: bytes
     index: int
     checkpoint: bytes
     inclusion: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, entry: _Optional[bytes] = ..., salt: _Optional[bytes] = ..., index: _Optional[int] = ..., checkpoint: _Optional[bytes] = ..., inclusion: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    since: int
+    consistency: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, entry: _Optional[bytes] = ..., salt: _Optional[bytes] = ..., index: _Optional[int] = ..., checkpoint: _Optional[bytes] = ..., inclusion: _Optional[_Iterable[bytes]] = ..., since: _Optional[int] = ..., consistency: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class DeliveryStatus(_message.Message):
     __slots__ = ("gallery", "state", "reason", "code", "rules", "candidates", "updated_at")
@@ -167,14 +173,16 @@ class OpenResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., region: _Optional[_Union[Region, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node_time", "software", "policy_digest")
+    __slots__ = ("node_time", "software", "policy_digest", "log_size")
     NODE_TIME_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    LOG_SIZE_FIELD_NUMBER: _ClassVar[int]
     node_time: str
     software: str
     policy_digest: str
-    def __init__(self, node_time: _Optional[str] = ..., software: _Optional[str] = ..., policy_digest: _Optional[str] = ...) -> None: ...
+    log_size: int
+    def __init__(self, node_time: _Optional[str] = ..., software: _Optional[str] = ..., policy_digest: _Optional[str] = ..., log_size: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("hub_time", "checkpoint", "region_bundle")

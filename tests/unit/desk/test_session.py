@@ -41,6 +41,7 @@ async def test_a_search_brings_every_gallery_with_a_status_a_sentence_and_its_ca
     assert refused.candidates == ()
     assert result.as_json()["probe"] == "still.png"
     assert result.failure() is None
+    await desk.finish()
     assert hub.acknowledged == [STOCKTON]
 
 
@@ -123,6 +124,7 @@ async def test_answers_that_do_not_fit_into_one_message_come_in_rounds(
     hub.change_collected = one_at_a_time
     result = await desk.search(picture, details)
     assert [outcome.status for outcome in result.outcomes] == [DeliveryState.ANSWERED] * 2
+    await desk.finish()
     assert hub.acknowledged == [STOCKTON, TRACY]
     again = await desk.resume(result.id)
     assert [len(outcome.candidates) for outcome in again.outcomes] == [2, 2]
