@@ -30,8 +30,9 @@ ROOT_LIFE = timedelta(days=365 * 20)
 ISSUING_LIFE = timedelta(days=365 * 5)
 SIGNING_LIFE = timedelta(days=365)
 TLS_LIFE = timedelta(days=7)
-# Certificates start a little before now, because the clocks of two machines never agree quite.
-BACKDATE = timedelta(minutes=5)
+# Certificates start a day before they are made: a machine whose clock is behind must get far enough to be told that it
+# is the clock (CLOCK_SKEW), not that a new hub's or a new agency's certificate is wrong.
+BACKDATE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +202,8 @@ def root_fingerprint(certificate: x509.Certificate) -> str:
 
 
 def half_life(certificate: x509.Certificate) -> datetime:
-    """When a certificate should be renewed: the middle of its life."""
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    """When a certificate should be renewed: in the middle between when it was made and when it ends."""
+    start, end = certificate.not_valid_before_utc + BACKDATE, certificate.not_valid_after_utc
     return start + (end - start) / 2
 
 
