@@ -255,7 +255,7 @@ CATALOGUE: dict[Code, Entry] = {
         "Treat it as tampering until it is explained; an event was logged.",
     ),
     Code.GALLERY_UNKNOWN: Entry(
-        "NOT_FOUND", 54, "No gallery of that name is registered.", "See the galleries with `agency-node status`.",
+        "NOT_FOUND", 54, "No gallery of that name is registered.", "Check its name, or leave --gallery out: then every gallery of the region is asked.",
     ),
     Code.SEAL_BROKEN: Entry(
         "INVALID_ARGUMENT", 55, "A sealed message cannot be opened: it was changed, or sealed for somebody else.",
@@ -288,7 +288,7 @@ CATALOGUE: dict[Code, Entry] = {
         "FAILED_PRECONDITION", 63, "Another process is using the gallery's files.", "Wait for it to end, or stop it, and try again.",
     ),
     Code.GALLERY_DAMAGED: Entry(
-        "DATA_LOSS", 64, "The gallery's files do not agree with each other.", "Run `agency-node doctor`; it rebuilds the index from the records.",
+        "DATA_LOSS", 64, "The gallery's files do not agree with each other.", "Keep them as they are and restore the node's folder from its backup; the index is rebuilt from the records by itself.",
     ),
     Code.GALLERY_ABSENT: Entry(
         "FAILED_PRECONDITION", 65, "This node has no gallery of that name.", "Declare it in the agency's policy file.",

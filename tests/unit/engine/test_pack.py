@@ -36,9 +36,9 @@ def test_an_absent_pack_is_missing_and_says_what_to_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["buffalo_l", "mobilefacenet@000000000000", ""])
 def test_an_engine_that_is_not_this_one_is_never_stood_in_for(spec: str, tmp_path: Path) -> None:
-    with pytest.raises(LiaisonError) as missing:
+    with pytest.raises(LiaisonError) as unknown:
         load_engine(spec, engines=tmp_path)
-    assert missing.value.code is Code.ENGINE_MISSING
+    assert unknown.value.code is Code.CONFIG_INVALID
 
 
 @pytest.mark.slow
