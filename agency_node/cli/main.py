@@ -27,7 +27,7 @@ _COMMANDS = {
     "serve": ("serve", "serve", "Run the node: answer probes, witness the log."),
     "search": ("search", "search", "Ask the region's galleries for a face."),
     "status": ("status", "status", "Say how this node stands."),
-    "doctor": ("doctor", "doctor", "Check this node and mend what can be mended."),
+    "doctor": ("doctor", "doctor", "Look for whatever could stop this node."),
 }
 
 
@@ -94,6 +94,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _refuse(invocation, LiaisonError(Code.STORAGE_FAILED, f"{place}{error.strerror}."))
     except Exception as error:
         _record(invocation.home, error)
         return _refuse(invocation, LiaisonError(Code.INTERNAL))
