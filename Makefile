@@ -9,7 +9,7 @@ REPORT ?= demo-out/report.json
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-demo engine demo test test-fast lint format proto bench lock baseline clean help
+.PHONY: setup setup-demo engine demo test test-fast lint format proto readme bench lock baseline clean help
 
 help:
 	@echo "make demo       run a whole federation on this machine and search it   (PHOTOS=folder, REPORT=file)"
@@ -69,6 +69,9 @@ proto: $(VENV)/.test
 # What `buf breaking` compares with: renewed only with a release.
 baseline: $(VENV)/.test
 	$(BIN)/buf build --output protos/baseline.binpb
+
+readme: $(VENV)/.test
+	$(BIN)/python -m demo.readme
 
 bench: $(VENV)/.test
 	@$(BIN)/agency-node engine pull --quiet

@@ -158,10 +158,11 @@ def _gallery_json(entry: GalleryEntry) -> dict[str, Any]:
 
 
 def _write_sheet(report: Report, titles: dict[str, str]) -> None:
-    """The first search that was answered, as a picture."""
+    """The first search that was answered, as a picture; and the same with the first candidates alone."""
     for searched in report.searches:
         if searched.result and searched.result.answered:
             (OUT / "candidates.png").write_bytes(sheet_of(searched.result, titles=titles))
+            (OUT / "first-candidates.png").write_bytes(sheet_of(searched.result, titles=titles, most=1))
             return
 
 

@@ -29,11 +29,15 @@ def write_files(folder: Path, result: SearchResult) -> None:
         raise LiaisonError(Code.FILE_MISSING, f"{folder} cannot be written.") from error
 
 
-def sheet_of(result: SearchResult, *, titles: dict[str, str] | None = None) -> bytes:
-    """The contact sheet of a search, PNG; `titles` are the galleries' titles by `agency/gallery`."""
+def sheet_of(result: SearchResult, *, titles: dict[str, str] | None = None, most: int = 12) -> bytes:
+    """The contact sheet of a search, PNG, with at most `most` candidates of each gallery.
+
+    `titles` are the galleries' titles by `agency/gallery`.
+    """
     return contact_sheet(
         result.working,
         [sheet_gallery(outcome, (titles or {}).get(outcome.gallery, "")) for outcome in result.outcomes],
+        most=most,
     )
 
 
