@@ -21,18 +21,18 @@ _CALL_SECONDS = 15.0
 
 async def take_standing(node: Node, channel: grpc.aio.Channel, keeper: TrustKeeper, at: datetime) -> Member:
     """The agency as it signs. A certificate that is not here yet is fetched, and the policy file is published, so
-    that a member which runs no `serve` can ask too; the hub takes a policy that it has already as no news.
+    that a member which runs no `serve` can ask too; the hub takes a policy that it has already as no news. The
+    clocks are compared first: what is signed under a wrong one would only be taken for expired.
 
-    Raises LiaisonError(POLICY_MISSING, AGENCY_NOT_CONFIRMED, KEY_UNREADABLE, CERTIFICATE_INVALID), POLICY_ROLLBACK
-    when the file was changed and its version was not.
+    Raises LiaisonError(POLICY_MISSING, AGENCY_NOT_CONFIRMED, KEY_UNREADABLE, CERTIFICATE_INVALID, CLOCK_SKEW), and
+    POLICY_ROLLBACK when the file was changed and its version was not.
     """
     text = node.policy_text
     if not text:
         raise LiaisonError(Code.POLICY_MISSING, "There is no policy.yaml, so nothing may be asked of others.")
-    if not node.signing_certificate_path.exists():
-        membership = await refresh_membership(node, channel, keeper, at)
-        if not membership.confirmed:
-            raise LiaisonError(Code.AGENCY_NOT_CONFIRMED, f"Its fingerprint is {membership.fingerprint}.")
+    membership = await refresh_membership(node, channel, keeper, at)
+    if not membership.confirmed:
+        raise LiaisonError(Code.AGENCY_NOT_CONFIRMED, f"Its fingerprint is {membership.fingerprint}.")
     statement = policy_statement(node, at)
     stub = registry_pb2_grpc.RegistryServiceStub(channel)  # type: ignore[no-untyped-call]
     with call_errors():

@@ -189,6 +189,7 @@ class FakeHub(
             for name in ("stockton-pd", "tracy-pd")
         ]
         self.bundle = b""
+        self.clock_ahead = timedelta(0)
         self.refusing = frozenset[str]()
         self.drop_replies = 0
         self.break_watches = 0
@@ -198,6 +199,14 @@ class FakeHub(
         self.answered_by: dict[str, str] = {}
         self.change_answer: Lie = lambda answer: answer
         self.change_receipt: Lie = lambda receipt: receipt
+
+    async def Membership(self, request: Any, context: Any) -> Any:
+        return registry_pb2.MembershipResponse(
+            agency="lodi-pd",
+            confirmed=True,
+            signing_certificate=self.region.agencies["lodi-pd"].certificate,
+            hub_time=stamp(datetime.now(UTC) + self.clock_ahead),
+        )
 
     async def Publish(self, request: Any, context: Any) -> Any:
         return registry_pb2.PublishResponse()

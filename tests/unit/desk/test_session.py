@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -318,3 +319,15 @@ async def test_a_request_that_the_hub_refuses_as_a_whole_is_not_sent_again(
     assert refusal.value.code is Code.POLICY_MISSING
     assert len(hub.submitted) == 1
     assert (await desk.list())[0].state is SearchState.REJECTED
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)], ids=["ahead", "behind"])
+async def test_a_desk_whose_clock_is_an_hour_off_signs_and_sends_nothing(
+    ahead: timedelta, desk: Desk, hub: Any, picture: bytes, details: Any
+) -> None:
+    hub.clock_ahead = ahead
+    with pytest.raises(LiaisonError) as refusal:
+        await desk.search(picture, details)
+    assert refusal.value.code is Code.CLOCK_SKEW
+    assert hub.submitted == []
+    assert await desk.list() == ()
