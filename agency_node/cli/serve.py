@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 import click
 import structlog
@@ -14,6 +14,7 @@ import structlog
 from agency_node.cli.options import Invocation
 from agency_node.config import load_node
 from federation.errors import Code, LiaisonError
+from federation.event_stream import EventStream
 
 if TYPE_CHECKING:
     from agency_node.config import Node
@@ -64,7 +65,7 @@ def log_to_stderr(*, as_json: bool) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", EventStream(sys.stderr))),
     )
 
 

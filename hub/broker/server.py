@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO, cast
 
 import grpc
 import grpc.aio
@@ -22,6 +22,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from federation.errors import Code, LiaisonError
+from federation.event_stream import EventStream
 from federation.wire import SERVER_OPTIONS
 from hub.broker import jobs
 from hub.broker.authority import RECHECK_SECONDS, Authority, AuthorityInterceptor
@@ -169,7 +170,7 @@ def log_to_stderr() -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", EventStream(sys.stderr))),
     )
 
 

@@ -147,10 +147,10 @@ class Writer:
                     results.append((future, *_attempt(job, transaction)))
                 self._integrate(transaction, log)
         except Exception as error:
-            _log.error("commit-failed", kind=type(error).__name__)
             refusal = LiaisonError(Code.LOG_UNAVAILABLE)
             for _, future in group:
                 future.set_exception(refusal)
+            _log.error("commit-failed", kind=type(error).__name__)
             return
         for future, value, raised in results:
             if raised is None:
