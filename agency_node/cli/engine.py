@@ -13,7 +13,15 @@ from rich.table import Table
 
 from federation.errors import Code, LiaisonError
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine.")
+
+def _also_before(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    """`--json` may stand before the command's name as well."""
+    return value or bool(getattr(context.obj, "json", False))
+
+
+_json = click.option(
+    "--json", "as_json", is_flag=True, callback=_also_before, help="Print JSON for a machine."
+)
 
 
 @click.group()
