@@ -25,6 +25,7 @@ MAX_PIXELS = 40_000_000
 # Python's warning filters belong to the whole process; and one large picture at a time is enough for its memory.
 _ONE_AT_A_TIME = threading.Lock()
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+_ROWS = 256
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -67,7 +68,7 @@ def open_picture(data: bytes) -> Picture:
                 name = str(image.format)
                 flat = _eight_bit(_decoded(image))
                 ImageOps.exif_transpose(flat, in_place=True)
-                rgb = np.asarray(flat)
+                pixels = _bgr(flat)
         except LiaisonError:
             raise
         except Image.DecompressionBombError as error:
@@ -75,10 +76,17 @@ def open_picture(data: bytes) -> Picture:
         except Exception as error:
             # Pillow's decoders raise whatever their parsing trips over: SyntaxError, struct.error, KeyError, OSError.
             raise LiaisonError(Code.IMAGE_UNREADABLE) from error
-    # Pillow's copy of 40 megapixels takes 160 MB: it goes before the next one is made.
-    flat.close()
-    pixels = np.ascontiguousarray(rgb[:, :, ::-1])
     return from_pixels(pixels, hashlib.sha256(data).hexdigest(), name)
+
+
+def _bgr(image: Image.Image) -> Pixels:
+    """Take the pixels of an RGB image, some rows at a time: all at once Pillow makes two copies on the way."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _ROWS):
+        bottom = min(top + _ROWS, height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))[:, :, ::-1]
+    return pixels
 
 
 def from_pixels(pixels: Pixels, sha256: str, name: str) -> Picture:

