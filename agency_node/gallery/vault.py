@@ -181,11 +181,15 @@ def _write_durably(place: Path, data: bytes) -> None:
     fresh = not place.parent.exists()
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = place.with_suffix(_UNFINISHED_SUFFIX)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(place)
+    try:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(place)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
     _sync_folder(place.parent)
     if fresh:
         _sync_folder(place.parent.parent)
