@@ -50,12 +50,16 @@ def test_the_person_leads_the_candidates_of_both_galleries_that_hold_their_photo
         assert all(one["fmr"] is None for one in candidates)
 
 
-def test_an_answer_comes_with_the_owners_receipt_and_the_place_in_the_log(federation: Any, found: Any) -> None:
+def test_an_answer_comes_with_the_owners_receipt_and_the_place_in_the_log(
+    federation: Any, found: Any
+) -> None:
     for name in (ANSWERING, PUBLIC):
         receipt = galleries_of(found)[name]["receipt"]
         assert receipt["log_index"] == found["log"]["index"]
         logged = [
-            facts for kind, facts in federation.entries(found["id"]) if kind == "answer" and facts["gallery"] == name
+            facts
+            for kind, facts in federation.entries(found["id"])
+            if kind == "answer" and facts["gallery"] == name
         ]
         assert [facts["receipt_sha256"] for facts in logged] == [receipt["sha256"]]
     folder = federation.stage.folder / "found"
@@ -118,7 +122,9 @@ def test_an_exported_log_of_which_one_byte_was_changed_does_not_verify(
     federation: Any, found: Any, tmp_path: Path
 ) -> None:
     exported = _export(federation, tmp_path / "log", witnesses=len(AGENCIES))
-    entries = next(path for path in sorted((tmp_path / "log" / "tile" / "entries").rglob("*")) if path.is_file())
+    entries = next(
+        path for path in sorted((tmp_path / "log" / "tile" / "entries").rglob("*")) if path.is_file()
+    )
     content = bytearray(entries.read_bytes())
     at = content.index(b'"type":"request"') - 10
     content[at] ^= 1
@@ -157,7 +163,9 @@ def test_a_cancelled_search_is_shown_as_not_searched_and_is_never_served(federat
     assert [kind for kind, _ in federation.entries(handed_in["id"])] == ["request", "decision", "cancel"]
 
 
-def test_what_is_imported_while_the_node_serves_is_found_without_a_restart(federation: Any, cast: Any) -> None:
+def test_what_is_imported_while_the_node_serves_is_found_without_a_restart(
+    federation: Any, cast: Any
+) -> None:
     probe = next(one for one in cast.probes if one.id == "group-6-degraded")
     before = federation.search("--gallery", ANSWERING, probe=probe.id)
     assert "latecomer" not in [one["subject"] for one in galleries_of(before)[ANSWERING]["candidates"]]
@@ -196,7 +204,15 @@ def _export(federation: Any, folder: Path, *, witnesses: int) -> Any:
 
 
 def _verify_offline(folder: Path, exported: Any) -> tuple[int, Any]:
-    command = [sys.executable, "-m", "federation.log", "verify", str(folder), "--log-key", exported["log_key"]]
+    command = [
+        sys.executable,
+        "-m",
+        "federation.log",
+        "verify",
+        str(folder),
+        "--log-key",
+        exported["log_key"],
+    ]
     for key in exported["witness_keys"]:
         command += ["--witness", key]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
