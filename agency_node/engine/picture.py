@@ -85,7 +85,8 @@ def _bgr(image: Image.Image) -> Pixels:
     pixels = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, _ROWS):
         bottom = min(top + _ROWS, height)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))[:, :, ::-1]
+        rows = image.crop((0, top, width, bottom)).tobytes("raw", "BGR")
+        pixels[top:bottom] = np.frombuffer(rows, np.uint8).reshape(-1, width, 3)
     return pixels
 
 
