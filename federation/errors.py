@@ -50,6 +50,7 @@ class Code(str, Enum):
     NOT_AUTHORIZED = "not-authorized"
     AGENCY_UNKNOWN = "agency-unknown"
     AGENCY_EXISTS = "agency-exists"
+    NODE_UNKNOWN = "node-unknown"
     AGENCY_NOT_CONFIRMED = "agency-not-confirmed"
     FINGERPRINT_MISMATCH = "fingerprint-mismatch"
     SIGNATURE_INVALID = "signature-invalid"
@@ -189,6 +190,9 @@ CATALOGUE: dict[Code, Entry] = {
     Code.AGENCY_EXISTS: Entry(
         "ALREADY_EXISTS", 24, "An agency of that name is registered already.", "Use it, or choose another id.",
     ),
+    Code.NODE_UNKNOWN: Entry(
+        "NOT_FOUND", 24, "No node of that name is registered.", "See an agency's nodes with `hub agency show`.",
+    ),
     Code.AGENCY_NOT_CONFIRMED: Entry(
         "FAILED_PRECONDITION", 25, "The agency's signing key has not been confirmed by the coordinator.",
         "Read the key's fingerprint to the coordinator, who confirms it with `hub agency confirm`.",
@@ -298,7 +302,7 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.STORAGE_FAILED: Entry(
         "UNAVAILABLE", 67, "The disk cannot be written or read.",
-        "Check its free space and permissions, and run the same again: what was acknowledged is safe.",
+        "Check its free space and permissions, and run the same again; a file that is damaged has to come back from a backup.",
     ),
     Code.INTERNAL: Entry(
         "INTERNAL", 70, "Something went wrong inside Liaison.", "Try again; if it happens twice, report it with the log's lines.",

@@ -131,7 +131,10 @@ def _galleries(node: Node) -> str:
 def _certificates(node: Node, at: datetime) -> str:
     for name, end in certificates(node).items():
         if end is None:
-            raise LiaisonError(Code.AGENCY_NOT_CONFIRMED, f"There is no {name} certificate yet.")
+            raise LiaisonError(
+                Code.AGENCY_NOT_CONFIRMED,
+                f"There is no {name} certificate yet; `serve` or `search` fetches it once confirmed.",
+            )
         left = datetime.fromisoformat(end) - at
         if left < timedelta(0):
             raise LiaisonError(Code.CERTIFICATE_INVALID, f"The {name} certificate ended on {end[:10]}.")

@@ -69,10 +69,10 @@ class Members:
         return list(self._session.scalars(select(AgencyRow).order_by(AgencyRow.id)))
 
     def node(self, agency: str, node: str) -> NodeRow:
-        """A node's row. Raises LiaisonError(IDENTITY_UNKNOWN)."""
+        """A node's row. Raises LiaisonError(NODE_UNKNOWN)."""
         row = self._session.get(NodeRow, (agency, node))
         if row is None:
-            raise LiaisonError(Code.IDENTITY_UNKNOWN, f"{agency} has no node {node}.")
+            raise LiaisonError(Code.NODE_UNKNOWN, f"{agency} has no node {node}.")
         return row
 
     def nodes(self, agency: str | None = None) -> list[NodeRow]:
