@@ -13,7 +13,7 @@ from agency_node.engine import load_engine, open_picture
 from bench.figures import Figure, paired_ratio
 from demo.photographs import astronaut
 
-_RUNS = 15
+_RUNS = 31
 
 
 class _Recorded(onnxruntime.InferenceSession):  # type: ignore[misc]

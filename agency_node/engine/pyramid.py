@@ -68,7 +68,8 @@ class Halves:
         A box is cut at whole pixels of the half it is taken from; outside the picture lies grey.
         """
         shrink = (boxes[:, 2:4] - boxes[:, :2]).min(axis=1) / side
-        numbers = np.log2(np.maximum(shrink, 1)).astype(int)
+        most = min(self._halves[0].shape[:2]).bit_length() - 1  # further halves of a narrow picture are empty
+        numbers = np.minimum(np.log2(np.maximum(shrink, 1)).astype(int), most)
         units = np.exp2(numbers)[:, None]
         whole = np.rint(boxes[:, :4] / units)
         cut = np.empty((len(boxes), side, side, 3), np.uint8)

@@ -72,6 +72,15 @@ def test_a_patch_shows_what_its_box_marks(size: int, side: int) -> None:
     assert abs(green.mean() * 600 / 255 - (y1 + y2 - 1) / 2) < 1 + unit
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (3, 40)])
+def test_a_box_far_larger_than_the_picture_is_cut_all_the_same(size: tuple[int, int]) -> None:
+    boxes, planes = Halves(np.full((*size, 3), 255, np.uint8)).patches(
+        np.array([[-2000, -2000, 2000, 2000]], np.float32), 24
+    )
+    assert boxes.tolist() == [[-2000, -2000, 2000, 2000]]
+    assert np.median(planes) == np.float32((GREY - 127.5) / 128)
+
+
 def test_patches_of_nothing_are_none() -> None:
     boxes, planes = Halves(slope(20, 20)).patches(np.zeros((0, 4), np.float32), 24)
     assert (boxes.shape, planes.shape) == ((0, 4), (0, 3, 24, 24))
