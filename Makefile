@@ -45,7 +45,7 @@ demo: setup-demo
 
 test: $(VENV)/.test
 	@$(BIN)/agency-node engine pull
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: $(VENV)/.test
 	$(BIN)/pytest -n 2 -m "not slow"

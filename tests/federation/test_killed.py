@@ -20,7 +20,7 @@ ASKING, GALLERY, PUBLIC = "mill-creek-pd", "san-joaquin-so/booking", "valley-rec
 BOTH = ("--gallery", GALLERY, "--gallery", PUBLIC)
 FINAL = {state.value for state in TERMINAL}
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("federation-killed")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from federation.probe.delivery import SENTENCES, DeliveryState
 AGENCIES = ("mill-creek-pd", "san-joaquin-so", "valley-records")
 GALLERY, PUBLIC = "san-joaquin-so/booking", "valley-records/public"
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("federation-promises")]
+pytestmark = pytest.mark.slow
 
 
 def check_not_searched(result: Any, status: str, *, reason: str = "", code: str | None = None) -> Any:

@@ -28,7 +28,7 @@ from hub.store.writer import Writer
 AGENCIES = ("mill-creek-pd", "san-joaquin-so", "valley-records")
 GALLERY, PUBLIC = "san-joaquin-so/booking", "valley-records/public"
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("federation-promises")]
+pytestmark = pytest.mark.slow
 
 
 def by_the_issuing_ca(federation: Any, hub: Hub) -> tuple[Signer, bytes]:

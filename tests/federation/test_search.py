@@ -18,7 +18,7 @@ ASKING = "mill-creek-pd"
 ANSWERING, REFUSING, PUBLIC = "san-joaquin-so/booking", "eastport-pd/booking", "valley-records/public"
 AGENCIES = (ASKING, "san-joaquin-so", "eastport-pd", "valley-records")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("federation-search")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
