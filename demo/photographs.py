@@ -45,7 +45,7 @@ class Cast:
 
 def packaged_cast(engine: FaceEngine, answering: tuple[str, str], closed: str) -> Cast:
     """Six people of InsightFace's sample group picture and scikit-image's astronaut (NASA, public domain)."""
-    portraits = _portraits(engine)
+    portraits = packaged_portraits(engine)
     group = _group_picture()
     booking, public = answering
     enrolled = {
@@ -132,7 +132,7 @@ def _group_picture() -> bytes:
     return (resources.files("insightface") / "data" / "images" / "t1.jpg").read_bytes()
 
 
-def _portraits(engine: FaceEngine) -> dict[str, bytes]:
+def packaged_portraits(engine: FaceEngine) -> dict[str, bytes]:
     """Portraits by person; the people of the group picture are numbered from left to right."""
     portraits: dict[str, bytes] = {}
     for name, data in (("group", _group_picture()), ("astronaut", astronaut())):

@@ -108,12 +108,16 @@ class Daemon:
 
 @dataclass(slots=True)
 class Stage:
-    """One region under `folder`, with the policies of a folder laid out as `policies/` is."""
+    """One region under `folder`, with the policies of a folder laid out as `policies/` is.
+
+    `threads` is how many threads one search of a node may use; by default all of the machine's.
+    """
 
     folder: Path
     policies: Path
     region: str = "delta"
     user: str = "d.ruiz"
+    threads: int | None = None
     hub: Daemon | None = None
     nodes: dict[str, Daemon] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -175,6 +179,9 @@ class Stage:
         self.run_node(agency, "init", "--agency", agency, "--node", node, *options, node=node)
         home = self.node_home(agency, node)
         shutil.copy(self.policies / "agencies" / f"{agency}.yaml", home / "policy.yaml")
+        if self.threads:
+            text = (home / "node.toml").read_text()
+            (home / "node.toml").write_text(f"threads = {self.threads}\n{text}")
         with (home / "node.toml").open("a") as settings:
             settings.write(f'\n[users."{self.user}"]\nroles = ["requester", "examiner"]\n')
             settings.write(f"training_date = {time.strftime('%Y-%m-%d', time.gmtime())}\n")

@@ -28,6 +28,8 @@ _BOTH: Final[Options] = (
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     ("grpc.keepalive_permit_without_calls", 1),
+    # An answer with photographs is about a megabyte: let it come without a pause for every 64 kB.
+    ("grpc.http2.lookahead_bytes", 1 << 20),
 )
 # gRPC's own backoff grows to two minutes, which would hide a hub that is back; the link waits by its own rule.
 CLIENT_OPTIONS: Final[Options] = (

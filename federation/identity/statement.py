@@ -39,7 +39,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class SignedStatement:
-    """A statement as it travels; nothing in it is to be believed before `verify`."""
+    """A statement as it travels; nothing in it is to be believed before `verify`. The payload is a document in UTF-8."""
 
     kind: str
     payload: bytes
@@ -47,11 +47,11 @@ class SignedStatement:
     certificate: bytes
 
     def encode(self) -> bytes:
-        """The one encoding, for wire and disk: canonical JSON with the byte fields in base64."""
+        """The one encoding, for wire and disk: canonical JSON; the payload as text, the other byte fields in base64."""
         return canonical(
             {
                 "kind": self.kind,
-                "payload": b64(self.payload),
+                "payload": self.payload.decode(),
                 "signature": b64(self.signature),
                 "certificate": b64(self.certificate),
             }
@@ -67,7 +67,7 @@ class SignedStatement:
         if not all(isinstance(value[field], str) for field in fields):
             raise LiaisonError(Code.REQUEST_INVALID, "A signed statement's fields must be text.")
         return cls(
-            value["kind"], unb64(value["payload"]), unb64(value["signature"]), unb64(value["certificate"])
+            value["kind"], value["payload"].encode(), unb64(value["signature"]), unb64(value["certificate"])
         )
 
     @property

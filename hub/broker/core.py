@@ -25,7 +25,8 @@ from hub.store.log import Hashes
 from hub.store.writer import Transaction, Writer
 
 T = TypeVar("T")
-_READERS = 4
+# Readers share the interpreter with the writer and the event loop: more of them only make each other wait.
+_READERS = 2
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from federation.probe.answer import RuleName
 from federation.probe.decide import facts_of
 from federation.probe.delivery import SENTENCES, DeliveryState
 from federation.probe.request import ProbeRequest
-from hub.broker.policies import Policies
+from hub.broker.policies import Policies, published
 from hub.broker.serving import Served, galleries_of
 from hub.store.tables import DeliveryRow, RequestRow
 
@@ -42,14 +42,13 @@ class Decided:
 
 def served_galleries(session: Session, request: ProbeRequest) -> dict[str, Served]:
     """The galleries of the request that some node serves, by full name."""
-    owners = sorted({gallery.partition("/")[0] for gallery in request.galleries})
-    known = {owner: galleries_of(session, owner) for owner in owners}
-    found: dict[str, Served] = {}
-    for gallery in request.galleries:
-        owner, _, name = gallery.partition("/")
-        if name in known[owner]:
-            found[gallery] = known[owner][name]
-    return found
+    known = galleries_of(session, owners_of(request))
+    return {gallery: known[gallery] for gallery in request.galleries if gallery in known}
+
+
+def owners_of(request: ProbeRequest) -> set[str]:
+    """The agencies whose galleries are asked."""
+    return {gallery.partition("/")[0] for gallery in request.galleries}
 
 
 def decide(
@@ -62,6 +61,8 @@ def decide(
 ) -> list[Decided]:
     """Every gallery of the request decided, in their order. Raises LiaisonError: POLICY_INVALID, REQUEST_INVALID."""
     searches = _searches_today(session, request, at)
+    askers = {request.requester.agency, request.beneficiary or request.requester.agency}
+    signed = published(session, owners_of(request) | askers)
     decided = []
     for gallery in request.galleries:
         if gallery not in served:
@@ -69,7 +70,7 @@ def decide(
             continue
         owner, _, name = gallery.partition("/")
         facts = facts_of(request, searches[gallery])
-        files = policies.for_pair(session, facts.askers, owner, trust, at)
+        files = policies.for_pair(signed, facts.askers, owner, trust, at)
         decision = evaluate(facts, GalleryFacts(owner, name, served[gallery].kind), files, at)
         decided.append(_decided(request.id, gallery, decision))
     return decided

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from functools import lru_cache
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -41,12 +42,16 @@ def due(
     waiting = [row for row in rows if row.id not in sent]
     if not waiting:
         return []
-    galleries = galleries_of(session, agency)
+    galleries = galleries_of(session, [agency])
     serves = {name for name, served in galleries.items() if served.node == node}
     chosen = [
         row.id
         for row in waiting
-        if (row.gallery in serves if row.state == DeliveryState.QUEUED.value else row.node == node)
+        if (
+            f"{agency}/{row.gallery}" in serves
+            if row.state == DeliveryState.QUEUED.value
+            else row.node == node
+        )
     ]
     return [_message(session, delivery_id, hashes, since) for delivery_id in chosen[:_BATCH]]
 
@@ -68,6 +73,7 @@ def _message(session: Session, delivery_id: str, hashes: Hashes, since: int) -> 
     )
 
 
+@lru_cache(maxsize=64)  # one request goes to many galleries in a row
 def _beneficiary(statement: bytes) -> str | None:
     # It was decoded as a whole request when it was taken; here one field is enough.
     value = parse(SignedStatement.decode(statement).payload).get("beneficiary")

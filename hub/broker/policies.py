@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from federation.errors import LiaisonError
@@ -19,6 +21,9 @@ from hub.store.tables import AgencyRow
 
 _log = structlog.get_logger()
 
+# Agency → its signed policy, encoded.
+Published = Mapping[str, bytes]
+
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
@@ -28,6 +33,16 @@ class _Opened:
     bundle: int
     until: datetime | None
     policy: Sourced[AgencyPolicy] | None
+
+
+def published(session: Session, agencies: Iterable[str]) -> Published:
+    """The signed policies of these agencies, as they are stored; of a suspended one, none."""
+    rows = session.execute(
+        select(AgencyRow.id, AgencyRow.policy).where(
+            AgencyRow.id.in_(sorted(set(agencies))), AgencyRow.suspended_at.is_(None)
+        )
+    )
+    return {agency: policy for agency, policy in rows if policy is not None}
 
 
 class Policies:
@@ -46,27 +61,27 @@ class Policies:
         return known[1]
 
     def of_agency(
-        self, session: Session, agency: str, trust: Trust, at: datetime
+        self, published: Published, agency: str, trust: Trust, at: datetime
     ) -> Sourced[AgencyPolicy] | None:
-        """The policy that an agency has published, or None: none there, not to be believed, or suspended."""
-        row = session.get(AgencyRow, agency)
-        if row is None or row.policy is None or row.suspended_at is not None:
+        """The policy that an agency has published, or None: none there, or one that is not to be believed."""
+        signed = published.get(agency)
+        if signed is None:
             return None
         known = self._agencies.get(agency)
-        if known is None or known.signed != row.policy or known.bundle != trust.bundle.version:
-            known = self._agencies[agency] = _open(row.policy, agency, trust, at)
+        if known is None or known.signed != signed or known.bundle != trust.bundle.version:
+            known = self._agencies[agency] = _open(signed, agency, trust, at)
         return known.policy if known.until is None or at <= known.until else None
 
     def for_pair(
-        self, session: Session, askers: tuple[str, ...], owner: str, trust: Trust, at: datetime
+        self, published: Published, askers: tuple[str, ...], owner: str, trust: Trust, at: datetime
     ) -> PolicySet:
         """All that decides one request at one owner's galleries; `askers` are the requester and any beneficiary."""
-        requester, *beneficiary = (self.of_agency(session, asker, trust, at) for asker in askers)
+        requester, *beneficiary = (self.of_agency(published, asker, trust, at) for asker in askers)
         return replace(
             self.region(trust),
             requester=requester,
             beneficiary=beneficiary[0] if beneficiary else None,
-            owner=self.of_agency(session, owner, trust, at),
+            owner=self.of_agency(published, owner, trust, at),
         )
 
 

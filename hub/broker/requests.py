@@ -15,6 +15,7 @@ from federation.identity.statement import SignedStatement
 from hub.broker.caller import caller
 from hub.broker.collect import acknowledge, collect
 from hub.broker.core import Core
+from hub.broker.decisions import owners_of
 from hub.broker.deliveries import FINAL, deliveries_of, own_request, status_of
 from hub.broker.proofs import log_proof
 from hub.broker.submit import AlarmError, open_submission, take
@@ -39,7 +40,7 @@ class BrokerServicer(BrokerServiceServicer):
         trust = core.trust_at(at)
         submission = await core.read(lambda _: open_submission(message, who.agency, trust, at))
         request = submission.request
-        owners = {gallery.partition("/")[0] for gallery in request.galleries}
+        owners = owners_of(request)
 
         def taken(_fresh: bool) -> None:
             core.links.wake(owners)

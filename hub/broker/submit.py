@@ -35,7 +35,7 @@ from federation.probe.logged import request_facts
 from federation.probe.request import MOST_GALLERIES, ProbeRequest
 from federation.wire import MAX_CIPHERTEXT
 from hub.broker.decisions import Decided, decide, served_galleries
-from hub.broker.policies import Policies
+from hub.broker.policies import Policies, published
 from hub.store.tables import DeliveryRow, RequestRow
 from hub.store.writer import Transaction
 from protos.liaison.v1 import broker_pb2
@@ -152,7 +152,7 @@ def _check_policy(
     session: Session, request: ProbeRequest, node: str, policies: Policies, trust: Trust, at: datetime
 ) -> None:
     agency = request.requester.agency
-    policy = policies.of_agency(session, agency, trust, at)
+    policy = policies.of_agency(published(session, [agency]), agency, trust, at)
     if policy is None:
         raise LiaisonError(Code.POLICY_MISSING, f"{agency} has published no policy that the hub can use.")
     if policy.digest != request.policy_digest:
