@@ -52,11 +52,17 @@ def b64(data: bytes) -> str:
 
 
 def unb64(text: str) -> bytes:
-    """The bytes of standard base64. Raises LiaisonError(REQUEST_INVALID)."""
+    """The bytes of standard base64, written in the one way that RFC 4648, section 3.5, calls canonical.
+
+    Raises LiaisonError(REQUEST_INVALID).
+    """
     try:
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise LiaisonError(Code.REQUEST_INVALID, "A field is not base64.") from error
+    if b64(data) != text:
+        raise LiaisonError(Code.REQUEST_INVALID, "A field is not canonical base64.")
+    return data
 
 
 def stamp(at: datetime) -> str:

@@ -39,7 +39,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class SignedStatement:
-    """A statement as it travels; nothing in it is to be believed before `verify`. The payload is a document in UTF-8."""
+    """A statement as it travels; nothing in it is to be believed before `verify`. The payload is UTF-8."""
 
     kind: str
     payload: bytes

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.canonical import canonical, parse, stamp, unstamp
+from federation.canonical import b64, canonical, parse, stamp, unb64, unstamp
 from federation.errors import LiaisonError
 
 
@@ -37,6 +37,18 @@ def test_what_json_cannot_hold_is_refused(value: object) -> None:
 def test_what_is_not_canonical_is_refused(data: bytes) -> None:
     with pytest.raises(LiaisonError):
         parse(data)
+
+
+@given(st.binary(max_size=40))
+def test_bytes_have_one_way_of_being_written_in_base64(data: bytes) -> None:
+    assert unb64(b64(data)) == data
+
+
+@pytest.mark.parametrize("text", ["AAB=", "AAE", "AA==AA==", "AA=A", "A A=", "AA==\n", "é", "A"])
+def test_other_base64_of_the_same_bytes_is_refused(text: str) -> None:
+    """`AAB=` decodes to the two bytes of `AAA=`: its last bits are dropped, so a flipped one would go unseen."""
+    with pytest.raises(LiaisonError):
+        unb64(text)
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1)), st.integers(-12, 12))  # noqa: DTZ001
