@@ -7,6 +7,8 @@ NAME   ?=
 PHOTOS ?=
 REPORT ?= demo-out/report.json
 
+# Verifies the face engine's files; installs them, and prints their licences, where they are not there.
+ENGINE := $(BIN)/agency-node engine show > /dev/null 2>&1 || $(BIN)/agency-node engine pull
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .PHONY: setup setup-demo engine demo test test-fast lint format proto readme bench lock baseline clean help
@@ -37,14 +39,14 @@ setup: $(VENV)/.test engine
 
 # The default face engine, from the npm client and the installed packages; every file is checked against its pin.
 engine: | setup-demo
-	@$(BIN)/agency-node engine pull
+	@$(ENGINE)
 
 demo: setup-demo
-	@$(BIN)/agency-node engine pull
+	@$(ENGINE)
 	@PHOTOS="$(PHOTOS)" REPORT="$(REPORT)" $(BIN)/python -m demo
 
 test: $(VENV)/.test
-	@$(BIN)/agency-node engine pull
+	@$(ENGINE)
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: $(VENV)/.test
@@ -74,7 +76,7 @@ readme: $(VENV)/.test
 	$(BIN)/python -m demo.readme
 
 bench: $(VENV)/.test
-	@$(BIN)/agency-node engine pull
+	@$(ENGINE)
 	$(BIN)/python -m bench $(NAME)
 
 lock: $(VENV)/.test
