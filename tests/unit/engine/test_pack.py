@@ -155,6 +155,13 @@ def tarball(files: dict[str, bytes]) -> bytes:
         tarball({"package/model/fr_feature.onnx": b"evil", "package/LICENSE": b"evil"}),
         tarball({"package/model/fr_feature.onnx": b"evil" * 1000})[:-20],
     ],
+    ids=[
+        "empty",
+        "no tarball",
+        "without files",
+        "with other files",
+        "cut short",
+    ],  # a tarball's bytes hold the time
 )
 def test_a_tarball_that_is_not_as_pinned_is_refused(data: bytes) -> None:
     with pytest.raises(LiaisonError) as damaged:
