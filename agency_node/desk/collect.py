@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from agency_node.desk.follow import Asked, is_final, is_waiting, keep_answers, open_collected
+from agency_node.desk.follow import Asked, is_complete, is_final, is_waiting, keep_answers, open_collected
 from agency_node.desk.outcome import GalleryOutcome
 from agency_node.desk.store import DeskStore, SearchState, StoredSearch
 from agency_node.link.channel import call_errors
@@ -24,6 +24,7 @@ _GRACE = timedelta(seconds=20)
 
 async def collect(
     stored: StoredSearch,
+    heard: Sequence[broker_pb2.CollectedDelivery],
     broker: broker_pb2_grpc.BrokerServiceStub,
     store: DeskStore,
     trust: Trust,
@@ -32,6 +33,7 @@ async def collect(
 ) -> tuple[GalleryOutcome, ...]:
     """The outcome of every gallery asked. Answers that do not fit into one message come in several rounds.
 
+    `heard` is what came while the request was followed: if it is complete, there is nothing to fetch.
     `later` takes what nobody needs to wait for: telling the hub that the last answers are on this disk.
     Raises LiaisonError with what the hub says when it refuses, HUB_UNREACHABLE when it stays away.
     """
@@ -39,11 +41,16 @@ async def collect(
     until = max(request.deadline, clock()) + _GRACE
     outcomes: tuple[GalleryOutcome, ...] = ()
     for _ in request.galleries:
-        fresh = await patiently(
-            lambda: broker.Collect(broker_pb2.CollectRequest(request_id=request.id), timeout=_CALL_SECONDS),
-            until,
-            clock,
-        )
+        if kept is None and is_complete(heard, request):
+            fresh = broker_pb2.CollectResponse(deliveries=heard)
+        else:
+            fresh = await patiently(
+                lambda: broker.Collect(
+                    broker_pb2.CollectRequest(request_id=request.id), timeout=_CALL_SECONDS
+                ),
+                until,
+                clock,
+            )
         kept = keep_answers(kept, fresh)
         outcomes = open_collected(kept.deliveries, asked(stored), trust, clock())
         waiting = any(is_waiting(delivery) for delivery in kept.deliveries)

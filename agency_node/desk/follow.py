@@ -14,7 +14,7 @@ Whatever fails ends in a `failed` outcome with the code and no candidate.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, cast
@@ -71,8 +71,9 @@ async def watch(
     request: ProbeRequest,
     clock: Callable[[], datetime],
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> AsyncIterator[GalleryOutcome]:
-    """Each gallery's status as the hub reports it, until all are final or the deadline has passed.
+) -> AsyncIterator[broker_pb2.CollectedDelivery]:
+    """Each gallery's status as the hub reports it, with its answer at its end, until all are final or the deadline
+    has passed.
 
     A broken stream is opened again after a pause that doubles up to ten seconds. Raises LiaisonError with what the
     hub says when it refuses.
@@ -80,10 +81,12 @@ async def watch(
     pause = 0.2
     while True:
         try:
-            async for message in stub.Watch(broker_pb2.WatchRequest(request_id=request.id)):
+            async for message in stub.Watch(broker_pb2.WatchRequest(request_id=request.id, answers=True)):
                 pause = 0.2
                 if message.HasField("delivery"):
-                    yield from_status(message.delivery)
+                    yield broker_pb2.CollectedDelivery(
+                        status=message.delivery, sealed_answer=message.sealed_answer, receipt=message.receipt
+                    )
                 if message.done:
                     return
         except grpc.aio.AioRpcError as error:
@@ -208,6 +211,12 @@ def keep_answers(
         if not delivery.sealed_answer and known is not None and known.sealed_answer:
             delivery.CopyFrom(known)
     return merged
+
+
+def is_complete(deliveries: Sequence[broker_pb2.CollectedDelivery], request: ProbeRequest) -> bool:
+    """Whether every gallery asked is at its end here, with its answer if there is one."""
+    ended = {d.status.gallery for d in deliveries if d.status.state in TERMINAL and not is_waiting(d)}
+    return ended >= set(request.galleries)
 
 
 def is_waiting(delivery: broker_pb2.CollectedDelivery) -> bool:

@@ -22,7 +22,7 @@ from agency_node.desk.details import RequestDetails, check_details, requester
 from agency_node.desk.directory import Directory, choose_galleries, read_directory
 from agency_node.desk.follow import open_collected, watch
 from agency_node.desk.intake import Intake, quality_floor, take_in
-from agency_node.desk.outcome import GalleryOutcome, SearchResult
+from agency_node.desk.outcome import GalleryOutcome, SearchResult, from_status
 from agency_node.desk.prove import prove
 from agency_node.desk.standing import take_standing
 from agency_node.desk.store import DeskStore, Listed, SearchState, StoredSearch
@@ -39,6 +39,7 @@ from federation.identity.region import Trust
 from federation.probe.delivery import TERMINAL, DeliveryState
 from protos.liaison.v1 import broker_pb2, broker_pb2_grpc, registry_pb2, registry_pb2_grpc
 
+Heard = Sequence[broker_pb2.CollectedDelivery]
 OnStatus = Callable[[GalleryOutcome], None]
 
 _CALL_SECONDS = 15.0
@@ -159,8 +160,8 @@ class Desk:
         stored = await asyncio.to_thread(self._store.get, search_id)
         outcomes = self._opened(stored) if stored.state is SearchState.DONE else None
         if outcomes is None:
-            await self._until_settled(stored, on_status)
-            outcomes = await self._collect(stored)
+            heard = await self._until_settled(stored, on_status)
+            outcomes = await self._collect(stored, heard)
         if on_status:
             for outcome in outcomes:
                 on_status(outcome)
@@ -238,26 +239,32 @@ class Desk:
             await prove(response.proof, submission, prepared, witness)
         await asyncio.to_thread(self._store.submitted, request.id, response)
 
-    async def _until_settled(self, stored: StoredSearch, on_status: OnStatus | None) -> None:
+    async def _until_settled(self, stored: StoredSearch, on_status: OnStatus | None) -> Heard:
+        """Follow until nothing changes by itself any more; what was heard last of each gallery."""
         request = stored.prepared.request
         now = dict.fromkeys(request.galleries, DeliveryState.QUEUED)
+        heard: dict[str, broker_pb2.CollectedDelivery] = {}
         remaining = (request.deadline + _GRACE - self._clock()).total_seconds()
         try:
             async with asyncio.timeout(max(remaining, 1.0)):
-                async for outcome in watch(self._broker, request, self._clock):
+                async for delivery in watch(self._broker, request, self._clock):
+                    outcome = from_status(delivery.status)
                     if outcome.gallery not in now:
                         continue
-                    now[outcome.gallery] = outcome.status
+                    now[outcome.gallery], heard[outcome.gallery] = outcome.status, delivery
                     if on_status:
                         on_status(outcome)
                     left = {state for state in now.values() if state not in TERMINAL}
                     if left == {DeliveryState.AWAITING_APPROVAL}:
-                        return
+                        break
         except TimeoutError:
-            return
+            pass
+        return list(heard.values())
 
-    async def _collect(self, stored: StoredSearch) -> tuple[GalleryOutcome, ...]:
-        return await collect(stored, self._broker, self._store, self._trust, self._clock, self._do_later)
+    async def _collect(self, stored: StoredSearch, heard: Heard = ()) -> tuple[GalleryOutcome, ...]:
+        return await collect(
+            stored, heard, self._broker, self._store, self._trust, self._clock, self._do_later
+        )
 
     def _do_later(self, work: Coroutine[Any, Any, bool]) -> None:
         task = asyncio.create_task(work)

@@ -70,6 +70,10 @@ class Case:
         self.rules = tuple(RuleName(source=r.source, id=r.id, effect=r.effect) for r in decision.rules)
         self.policies = dict(decision.digests)
 
+    def note_served(self, seconds: float) -> None:
+        """Log that the outcome is on this node's disk, and how long it took from the delivery's arrival."""
+        _log.info("served", delivery=self.delivery_id, seconds=round(seconds, 4))
+
     def note_defect(self, error: BaseException) -> None:
         """Log an unexpected error by its kind and place; its words could hold what must not be in a log."""
         places = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]

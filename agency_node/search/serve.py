@@ -117,6 +117,7 @@ async def serve(delivery: pb.Delivery, context: Context, claim: Callable[[], Awa
         outcome = _refuse(case, LiaisonError(Code.INTERNAL), context, started)
     if case.in_inbox:
         context.store.answer(case.delivery_id, outcome)
+    case.note_served(context.timer() - started)
     return outcome
 
 

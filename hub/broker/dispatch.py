@@ -21,7 +21,7 @@ from hub.store.writer import Transaction
 from protos.liaison.v1 import broker_pb2
 
 _SENDABLE = tuple(s.value for s in (DeliveryState.QUEUED, DeliveryState.DISPATCHED, DeliveryState.CLAIMED))
-_BATCH = 4  # each may carry a ciphertext of megabytes
+BATCH = 4  # each may carry a ciphertext of megabytes
 
 
 def due(
@@ -53,7 +53,7 @@ def due(
             else row.node == node
         )
     ]
-    return [_message(session, delivery_id, hashes, since) for delivery_id in chosen[:_BATCH]]
+    return [_message(session, delivery_id, hashes, since) for delivery_id in chosen[:BATCH]]
 
 
 def _message(session: Session, delivery_id: str, hashes: Hashes, since: int) -> broker_pb2.Delivery:

@@ -18,7 +18,7 @@ from federation.errors import Code, LiaisonError
 from federation.log import EntryType
 from hub.broker.caller import Caller, caller
 from hub.broker.core import Core
-from hub.broker.dispatch import due, mark_sent, take_back, withdrawn
+from hub.broker.dispatch import BATCH, due, mark_sent, take_back, withdrawn
 from hub.broker.links import Link
 from hub.broker.outcome import claim, open_outcome, record, reject
 from hub.broker.proofs import newest_note, size_of
@@ -102,9 +102,6 @@ class LinkServicer(LinkServiceServicer):
             sent, now = frozenset(link.sent), self._core.clock()
             look = partial(due, agency=link.agency, node=link.node, sent=sent, at=now, since=link.log_size)
             batch = await self._core.read(partial(look, hashes=self._core.hashes))
-            if not batch:
-                await link.wake.wait()
-                continue
             marks = []
             for delivery in batch:
                 await link.outbox.put(broker_pb2.OpenResponse(delivery=delivery))
@@ -119,6 +116,8 @@ class LinkServicer(LinkServiceServicer):
                     link.withdraw(delivery.delivery_id)
                 # A link that ends before this is followed by `take_back`, which tells the same watchers.
                 self._core.changes.tell([request_id])
+            if len(batch) < BATCH:
+                await link.wake.wait()
 
     async def _receive(self, link: Link, messages: AsyncIterator[broker_pb2.OpenRequest]) -> None:
         async for message in messages:

@@ -5,6 +5,7 @@ A node sees its own agency's requests only; another agency's cannot be told from
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from hub.broker.proofs import log_proof
 from hub.broker.submit import AlarmError, open_submission, take
 from hub.broker.withdraw import cancel, open_cancellation
 from hub.store.log import Hashes
+from hub.store.tables import DeliveryRow
 from protos.liaison.v1 import broker_pb2 as pb
 from protos.liaison.v1.broker_pb2_grpc import BrokerServiceServicer
 
@@ -55,6 +57,7 @@ class BrokerServicer(BrokerServiceServicer):
             event, facts = alarm.event, alarm.facts
             await core.writer.run(lambda tx: tx.append(event, facts))
             raise
+        await asyncio.sleep(0)  # the links were woken: what they send comes before what the requester reads
         return await core.read(lambda s: _submitted(s, request.id, who.agency, core.hashes, message.log_size))
 
     async def Watch(  # noqa: N802
@@ -67,11 +70,12 @@ class BrokerServicer(BrokerServiceServicer):
             while not done:
                 changed.clear()
                 news, done = await self._core.read(
-                    lambda s: _changes(s, request.request_id, agency, dict(seen))
+                    lambda s: _changes(s, request.request_id, agency, dict(seen), request.answers)
                 )
-                for number, (gallery, version, status) in enumerate(news, 1):
+                for number, (gallery, version, message) in enumerate(news, 1):
                     seen[gallery] = version
-                    yield pb.WatchResponse(delivery=status, done=done and number == len(news))
+                    message.done = done and number == len(news)
+                    yield message
                 if not done:
                     await changed.wait()
 
@@ -118,10 +122,18 @@ def _submitted(
 
 
 def _changes(
-    session: Session, request_id: str, agency: str, seen: dict[str, int]
-) -> tuple[list[tuple[str, int, pb.DeliveryStatus]], bool]:
+    session: Session, request_id: str, agency: str, seen: dict[str, int], answers: bool
+) -> tuple[list[tuple[str, int, pb.WatchResponse]], bool]:
     """The deliveries that changed since the versions that were seen, and whether all are final."""
     own_request(session, request_id, agency)
     rows = deliveries_of(session, request_id)
-    news = [(row.id, row.version, status_of(row)) for row in rows if seen.get(row.id, -1) < row.version]
+    changed = [row for row in rows if seen.get(row.id, -1) < row.version]
+    news = [(row.id, row.version, _change(row, answers and row.state in FINAL)) for row in changed]
     return news, all(row.state in FINAL for row in rows)
+
+
+def _change(row: DeliveryRow, answer: bool) -> pb.WatchResponse:
+    message = pb.WatchResponse(delivery=status_of(row))
+    if answer:
+        message.sealed_answer, message.receipt = row.sealed_answer or b"", row.receipt or b""
+    return message

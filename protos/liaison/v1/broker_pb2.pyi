@@ -83,18 +83,24 @@ class Rule(_message.Message):
     def __init__(self, source: _Optional[str] = ..., id: _Optional[str] = ..., effect: _Optional[str] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("request_id",)
+    __slots__ = ("request_id", "answers")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
-    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+    answers: bool
+    def __init__(self, request_id: _Optional[str] = ..., answers: _Optional[bool] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
-    __slots__ = ("delivery", "done")
+    __slots__ = ("delivery", "done", "sealed_answer", "receipt")
     DELIVERY_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    SEALED_ANSWER_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
     delivery: DeliveryStatus
     done: bool
-    def __init__(self, delivery: _Optional[_Union[DeliveryStatus, _Mapping]] = ..., done: _Optional[bool] = ...) -> None: ...
+    sealed_answer: bytes
+    receipt: bytes
+    def __init__(self, delivery: _Optional[_Union[DeliveryStatus, _Mapping]] = ..., done: _Optional[bool] = ..., sealed_answer: _Optional[bytes] = ..., receipt: _Optional[bytes] = ...) -> None: ...
 
 class CollectRequest(_message.Message):
     __slots__ = ("request_id",)

@@ -81,6 +81,18 @@ async def test_a_watcher_sees_every_state_and_the_end(region: Any, asker: Any, o
     assert await watch.read() is grpc.aio.EOF
 
 
+async def test_a_watcher_who_asks_for_answers_gets_each_with_the_status_that_ends_its_delivery(
+    region: Any, asker: Any, owner: Any
+) -> None:
+    asked = await _answered(region, asker, owner)
+    (collected,) = (await asker.broker.Collect(_id(asked))).deliveries
+    (told,) = [message async for message in asker.broker.Watch(_watch(asked, answers=True))]
+    assert told.sealed_answer
+    assert (told.sealed_answer, told.receipt) == (collected.sealed_answer, collected.receipt)
+    (bare,) = [message async for message in asker.broker.Watch(_watch(asked))]
+    assert (bare.sealed_answer, bare.receipt) == (b"", b"")
+
+
 async def test_each_gallery_is_decided_by_itself_and_says_why(region: Any, asker: Any, owner: Any) -> None:
     closed = await region.add("harbor-pd", galleries=["booking"])
     slow = await region.add("ridge-pd", galleries=["booking"], requires=["supervisor-approval"])
@@ -203,8 +215,8 @@ def _id(asked: Any) -> Any:
     return broker_pb2.CollectRequest(request_id=asked.id)
 
 
-def _watch(asked: Any) -> Any:
-    return broker_pb2.WatchRequest(request_id=asked.id)
+def _watch(asked: Any, *, answers: bool = False) -> Any:
+    return broker_pb2.WatchRequest(request_id=asked.id, answers=answers)
 
 
 def _ack(asked: Any) -> Any:

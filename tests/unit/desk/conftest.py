@@ -193,6 +193,8 @@ class FakeHub(
         self.refusing = frozenset[str]()
         self.drop_replies = 0
         self.break_watches = 0
+        self.streams = False
+        self.collected = 0
         self.rejects: Code | None = None
         self.change_submission: Lie = lambda response: response
         self.change_collected: Lie = lambda deliveries: deliveries
@@ -240,10 +242,17 @@ class FakeHub(
             self.break_watches -= 1
             yield broker_pb2.WatchResponse(delivery=deliveries[0].status)
             await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
-        for number, delivery in enumerate(deliveries, 1):
-            yield broker_pb2.WatchResponse(delivery=delivery.status, done=number == len(deliveries))
+        told = self.change_collected(list(deliveries)) if self.streams and message.answers else deliveries
+        for number, delivery in enumerate(told, 1):
+            response = broker_pb2.WatchResponse(delivery=delivery.status, done=number == len(told))
+            if told is not deliveries:
+                response.sealed_answer, response.receipt = delivery.sealed_answer, delivery.receipt
+            yield response
+        if not told:
+            yield broker_pb2.WatchResponse(done=True)
 
     async def Collect(self, message: Any, context: Any) -> Any:
+        self.collected += 1
         return broker_pb2.CollectResponse(
             deliveries=self.change_collected(list(self.deliveries[message.request_id]))
         )

@@ -46,6 +46,19 @@ async def test_a_search_brings_every_gallery_with_a_status_a_sentence_and_its_ca
     assert hub.acknowledged == [STOCKTON]
 
 
+async def test_answers_that_come_while_the_request_is_followed_are_not_fetched_again(
+    desk: Desk, hub: Any, picture: bytes, details: Any
+) -> None:
+    hub.streams = True
+    result = await desk.search(picture, details)
+    assert [len(outcome.candidates) for outcome in result.outcomes] == [2, 2]
+    assert hub.collected == 0
+    await desk.finish()
+    assert sorted(hub.acknowledged) == [STOCKTON, TRACY]
+    again = await desk.resume(result.id)
+    assert again.outcomes == result.outcomes
+
+
 async def test_nothing_of_the_picture_but_the_working_image_is_sent(
     desk: Desk, hub: Any, picture: bytes, details: Any
 ) -> None:
@@ -177,6 +190,7 @@ def _changed(**values: Any) -> Any:
     return lambda document: document.model_copy(update=values)
 
 
+@pytest.mark.parametrize("streams", [False, True], ids=["collected", "followed"])
 @pytest.mark.parametrize(
     ("attack", "code"),
     [
@@ -201,8 +215,9 @@ def _changed(**values: Any) -> Any:
     ],
 )
 async def test_an_answer_that_its_agency_does_not_stand_behind_is_a_failure_without_candidates(
-    desk: Desk, hub: Any, picture: bytes, details: Any, attack: dict[str, Any], code: Code
+    desk: Desk, hub: Any, picture: bytes, details: Any, attack: dict[str, Any], code: Code, streams: bool
 ) -> None:
+    hub.streams = streams
     for name, value in attack.items():
         setattr(hub, name, value)
     result = await desk.search(picture, replace(details, galleries=(STOCKTON,)))
@@ -236,19 +251,23 @@ def _invented_refusal(deliveries: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "attack",
+    ("attack", "streams"),
     [
-        lambda deliveries: [],
-        lambda deliveries: deliveries + deliveries,
-        _swapped,
-        _without_receipts,
-        _invented_refusal,
+        (lambda deliveries: [], False),
+        (lambda deliveries: [], True),
+        (lambda deliveries: deliveries + deliveries, False),  # a status told twice while following is no lie
+        (_swapped, False),
+        (_swapped, True),
+        (_without_receipts, False),
+        (_without_receipts, True),
+        (_invented_refusal, False),
+        (_invented_refusal, True),
     ],
-    ids=["dropped", "doubled", "swapped", "without receipts", "refusals that nobody made"],
 )
 async def test_what_a_hub_drops_swaps_or_invents_is_shown_as_a_failure_of_every_gallery_asked(
-    desk: Desk, hub: Any, picture: bytes, details: Any, attack: Any
+    desk: Desk, hub: Any, picture: bytes, details: Any, attack: Any, streams: bool
 ) -> None:
+    hub.streams = streams
     hub.change_collected = attack
     result = await desk.search(picture, details)
     assert [outcome.gallery for outcome in result.outcomes] == [STOCKTON, TRACY]

@@ -507,9 +507,9 @@ async def test_a_defect_is_a_failed_search_whose_words_stay_out_of_receipt_and_l
     with capture_logs() as logged:
         receipt = region.receipt((await outcome_of(region, region.delivery())).receipt)
     assert (receipt.outcome, receipt.code) == ("failed", Code.INTERNAL.value)
-    [line] = logged
-    assert line["kind"] == "ValueError"
-    assert "Jane" not in f"{line}{receipt.reason}"
+    assert [line["event"] for line in logged] == ["defect", "served"]
+    assert logged[0]["kind"] == "ValueError"
+    assert "Jane" not in f"{logged}{receipt.reason}"
 
 
 async def test_a_delivery_without_a_name_gets_no_receipt_and_changes_nothing(region: Region) -> None:
