@@ -50,18 +50,6 @@ def show(figures: Sequence[Figure]) -> None:
         print(json.dumps({field: getattr(figure, field) for field in fields}))
 
 
-def median_seconds(call: Callable[[], object], runs: int, warm: int = 2) -> float:
-    """The median wall time of one call, after `warm` runs that do not count."""
-    for _ in range(warm):
-        call()
-    taken = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
-
-
 def paired_ratio(
     one: Callable[[], object], other: Callable[[], object], runs: int
 ) -> tuple[float, float, float]:
