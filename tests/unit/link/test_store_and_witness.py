@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agency_node.link.backoff import LONGEST, SHORTEST, backoff
 from agency_node.link.clock import check_hub_clock
 from agency_node.link.store import NodeStore, Outcome, Searched, user_mark
-from agency_node.link.witness import LogWitness
+from agency_node.link.witness import LogWitness, Offered
 from federation.canonical import stamp
 from federation.errors import Code, LiaisonError
 from federation.identity.region import Trust
@@ -162,6 +162,40 @@ async def test_an_older_checkpoint_is_accepted_if_it_is_a_prefix_and_does_not_be
     await watching.witness.see(watching.log.note())
     assert (await watching.witness.see(old)).size == 3
     assert watching.witness.size == 7
+
+
+async def test_a_proof_that_comes_along_is_used_if_it_fits_and_only_then(watching: Watching) -> None:
+    await watching.witness.see(watching.log.note())
+    fetched: list[tuple[int, int]] = []
+
+    async def fetch(first: int, second: int) -> Any:
+        fetched.append((first, second))
+        return await watching.log.prove(first, second)
+
+    watching.witness._fetch = fetch
+    watching.log.grow(4)
+    good = list(await watching.log.prove(3, 7))
+    await watching.witness.see(watching.log.note(), Offered(3, good))
+    assert fetched == []
+    watching.log.grow(2)
+    for offered in (Offered(7, [bytes(32)]), Offered(3, good)):
+        await watching.witness.see(watching.log.note(), offered)
+    assert fetched == [(7, 9)]
+    assert watching.witness.size == 9
+
+
+async def test_a_false_proof_that_comes_along_does_not_make_changed_history_believed(
+    watching: Watching, store: NodeStore
+) -> None:
+    await watching.witness.see(watching.log.note())
+    watching.log.leaves[0] = bytes(32)
+    watching.log.grow()
+    false = list(await watching.log.prove(3, 4))
+    with pytest.raises(LiaisonError) as caught:
+        await watching.witness.see(watching.log.note(), Offered(3, false))
+    assert caught.value.code is Code.CHECKPOINT_INCONSISTENT
+    assert len(store.evidence()) == 1
+    assert watching.witness.size == 3
 
 
 async def test_changed_history_is_evidence_and_nothing_is_believed_after_it(
